@@ -83,7 +83,8 @@ impl Rules for Counter {
         let mut rewards = [0.0f32; 2];
         let mut leapt = 0;
         let mut terminated = false;
-        for agent in (0..world.agents).filter(|agent| state.deciders >> agent & 1 == 1) {
+        let deciders = state.deciders;
+        for agent in (0..world.agents).filter(|agent| deciders >> agent & 1 == 1) {
             match action[agent] {
                 UP => {
                     for _ in 0..1 + draw(world, state, draws, 3, SITE_GUST) {
@@ -112,7 +113,7 @@ impl Rules for Counter {
                 break;
             }
         }
-        state.deciders = match (state.deciders, leapt) {
+        state.deciders = match (deciders, leapt) {
             (0b11, 0b01) => 0b10,
             (0b11, 0b10) => 0b01,
             _ => everybody(world),

@@ -72,7 +72,7 @@ impl Rules for Pong {
         draws: &mut D,
         out: &mut O,
     ) -> Outcome {
-        state.tick += 1;
+        state.tick = state.tick.wrapping_add(1);
         state.paddle_dir = if world.continuous {
             // QUIRK(pong.h, c_step, continuous_action_is_raw): only the Python wrapper clips it to [-1, 1].
             f32::from_bits(action[0])
@@ -175,7 +175,7 @@ fn subframe(
     if state.ball_x < 0.0 {
         if !meets_paddle(world, state, state.paddle_yl) {
             state.win = 1;
-            state.score_r += 1;
+            state.score_r = state.score_r.wrapping_add(1);
             *reward = 1.0;
             return point(world, state, regions, draws, out, state.score_r);
         }
@@ -186,7 +186,7 @@ fn subframe(
     if state.ball_x + world.ball_width > world.width {
         if !meets_paddle(world, state, state.paddle_yr) {
             state.win = 0;
-            state.score_l += 1;
+            state.score_l = state.score_l.wrapping_add(1);
             *reward = -1.0;
             return point(world, state, regions, draws, out, state.score_l);
         }

@@ -43,7 +43,8 @@ impl World {
     /// # Errors
     /// Names the parameter that is wrong.
     pub fn new(mut options: Options, _files: &Files) -> Result<Self, WorldError> {
-        let (length, speed) = (1.0..=65_536.0, 0.0..=4_096.0);
+        // Observations divide by width, height and two of the speeds, so those are positive.
+        let (length, speed, positive) = (1.0..=65_536.0, 0.0..=4_096.0, 0.001..=4_096.0);
         let _unused_by_the_dynamics = options.f32("paddle_width", 20.0, length.clone())?;
         let height = options.f32("height", 640.0, length.clone())?;
         let paddle_height = options.f32("paddle_height", 70.0, length.clone())?;
@@ -54,9 +55,9 @@ impl World {
             ball_width: options.f32("ball_width", 32.0, length.clone())?,
             ball_height: options.f32("ball_height", 32.0, length)?,
             paddle_speed: options.f32("paddle_speed", 8.0, speed.clone())?,
-            ball_initial_speed_x: options.f32("ball_initial_speed_x", 10.0, speed.clone())?,
+            ball_initial_speed_x: options.f32("ball_initial_speed_x", 10.0, positive.clone())?,
             ball_initial_speed_y: options.f32("ball_initial_speed_y", 1.0, speed.clone())?,
-            ball_max_speed_y: options.f32("ball_max_speed_y", 13.0, speed.clone())?,
+            ball_max_speed_y: options.f32("ball_max_speed_y", 13.0, positive)?,
             ball_speed_y_increment: options.f32("ball_speed_y_increment", 3.0, speed)?,
             max_score: options.u32("max_score", 21, 1..=1_000_000)?,
             frameskip: options.u32("frameskip", 1, 1..=1024)?,
