@@ -158,7 +158,7 @@ impl<R: Rules> Lane<R> {
             },
         );
         self.header.elapsed += 1;
-        outcome.truncated |= shape.episode_steps_max == Some(self.header.elapsed);
+        outcome.truncated |= shape.episode_steps_max.is_some_and(|limit| self.header.elapsed >= limit);
         if outcome.terminated || outcome.truncated {
             self.header.episode = self.header.episode.wrapping_add(1);
             self.header.elapsed = 0;

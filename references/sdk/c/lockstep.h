@@ -858,13 +858,13 @@ __attribute__((format(printf, 1, 2))) LOCKSTEP_COLD void lockstep_print(const ch
     memcpy(lockstep_reply(bytes), text, bytes);
 }
 
-// A JSON string. Bytes above 0x7F are passed through when they came as JSON, and errors of ours are ASCII.
+// A JSON string in ASCII: an error may quote half a character of what came in.
 LOCKSTEP_COLD void lockstep_print_string(const char *text) {
     lockstep_print("\"");
     for (; *text; text++) {
         if (*text == '"' || *text == '\\') lockstep_print("\\%c", *text);
         else if ((unsigned char)*text < 0x20) lockstep_print("\\u%04x", (unsigned char)*text);
-        else *lockstep_reply(1) = (uint8_t)*text;
+        else *lockstep_reply(1) = (unsigned char)*text < 0x7F ? (uint8_t)*text : '?';
     }
     lockstep_print("\"");
 }
@@ -1392,7 +1392,7 @@ LOCKSTEP_COLD void lockstep_draws(struct lockstep_reader *body) {
 
 enum { LOCKSTEP_READ_FD = 3, LOCKSTEP_WRITE_FD = 4 };
 
-// Reads until the buffer holds `target` bytes. False at the end of the stream.
+// Reads until the buffer holds `target` bytes, and no further: the next frame is not ours yet. False at the end of the stream.
 LOCKSTEP_COLD bool lockstep_fill(size_t target) {
     // One byte more than asked for: JSON gets its NUL there.
     if (lockstep.in.capacity < target + 1) {
@@ -1400,7 +1400,7 @@ LOCKSTEP_COLD bool lockstep_fill(size_t target) {
         lockstep.in.capacity = target + 1;
     }
     while (lockstep.in.count < target) {
-        ssize_t got = read(LOCKSTEP_READ_FD, lockstep.in.at + lockstep.in.count, lockstep.in.capacity - 1 - lockstep.in.count);
+        ssize_t got = read(LOCKSTEP_READ_FD, lockstep.in.at + lockstep.in.count, target - lockstep.in.count);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) lockstep_die("reading from descriptor 3 failed");
         if (got == 0) return false;
@@ -1424,7 +1424,7 @@ LOCKSTEP_COLD void lockstep_send(uint32_t sequence, uint8_t verb, uint8_t status
     }
 }
 
-LOCKSTEP_COLD __attribute__((noinline)) void lockstep_serve(uint8_t verb, uint16_t rest, uint8_t *at, size_t size) {
+LOCKSTEP_COLD __attribute__((noinline)) void lockstep_serve(uint8_t verb, int rest, uint8_t *at, size_t size) {
     struct lockstep_reader body = {at, size};
     if (rest) lockstep_fail("bad_request", "the last three bytes of a request's header are 0");
     if (!lockstep.greeted && verb != 1 && verb != 10) lockstep_fail("bad_request", "hello comes first");
@@ -1457,38 +1457,38 @@ LOCKSTEP_COLD void lockstep_answer_error(void) {
     lockstep_print(",\"text\":\"\"}]}");
 }
 
+// Serves the frame in `in` and leaves the reply in `out`; gives its status. A failure jumps back to here.
+LOCKSTEP_COLD __attribute__((noinline)) uint8_t lockstep_answer(size_t size) {
+    const uint8_t *frame = lockstep.in.at;
+    lockstep.out.count = 0;
+    lockstep_reply(16);
+    if (setjmp(lockstep.trap) == 0) {
+        lockstep_serve(frame[12], frame[13] | frame[14] | frame[15], lockstep.in.at + 16, size);
+        return 0;
+    }
+    lockstep_answer_error();
+    return 1;
+}
+
 LOCKSTEP_COLD int lockstep_main(void) {
+    uint32_t size, sequence;
+    // A judge that is gone is an error of writing, with a message.
     signal(SIGPIPE, SIG_IGN);
     lockstep.trapped = true;
     for (;;) {
         lockstep.in.count = 0;
-        // Read as much as is there: small frames then cost one call.
-        if (lockstep.in.capacity < 65536) lockstep.in.at = lockstep_resize(lockstep.in.at, lockstep.in.capacity = 65536);
         if (!lockstep_fill(16)) {
             if (lockstep.in.count) lockstep_die("the stream ended in the middle of a header");
             return 0;
         }
-        uint32_t size, sequence;
         memcpy(&size, lockstep.in.at + 4, 4);
         memcpy(&sequence, lockstep.in.at + 8, 4);
         if (memcmp(lockstep.in.at, "LKS1", 4)) lockstep_die("this is no frame: its first four bytes are not LKS1");
         if (size > LOCKSTEP_BODY_BYTES_MAX) lockstep_die("a frame is larger than 256 MiB");
         if (!lockstep_fill(16 + (size_t)size)) lockstep_die("the stream ended in the middle of a frame");
-        if (lockstep.in.count != 16 + (size_t)size) lockstep_die("more bytes than one frame before its reply was sent");
-        uint8_t verb = lockstep.in.at[12];
-        uint16_t rest = (uint16_t)(lockstep.in.at[13] | lockstep.in.at[14] | lockstep.in.at[15]);
-        lockstep.out.count = 0;
-        lockstep_reply(16);
-        if (setjmp(lockstep.trap) == 0) {
-            lockstep_serve(verb, rest, lockstep.in.at + 16, size);
-            lockstep_send(sequence, verb, 0);
-            if (verb == 10) return 0;
-        } else {
-            // Not `verb`, `rest` and `sequence`: a local's value is unsure after a jump, and the frame still has them.
-            memcpy(&sequence, lockstep.in.at + 8, 4);
-            lockstep_answer_error();
-            lockstep_send(sequence, lockstep.in.at[12], 1);
-        }
+        uint8_t verb = lockstep.in.at[12], status = lockstep_answer(size);
+        lockstep_send(sequence, verb, status);
+        if (verb == 10 && status == 0) return 0;
     }
 }
 
@@ -1572,6 +1572,7 @@ LOCKSTEP_COLD int lockstep_bare(int argc, char **argv) {
         }
     }
     printf("{\"steps\":%llu,\"cpu_seconds\":%.6f}\n", (unsigned long long)played, lockstep_cpu_seconds() - start);
+    free(tokens);
     return 0;
 }
 
@@ -1594,6 +1595,7 @@ LOCKSTEP_COLD int lockstep_bare_tokens(int argc, char **argv) {
         played += lanes * steps;
     }
     fclose(file);
+    free(tokens);
     if (!played) lockstep_fail("bad_request", "%s holds fewer than %u x %llu tokens", argv[2], lanes, (unsigned long long)steps);
     printf("{\"steps\":%llu,\"cpu_seconds\":%.6f}\n", (unsigned long long)played, seconds);
     return 0;

@@ -70,7 +70,7 @@ class Field:
             raise AdapterError(f"{self._named(method)}: {error}", method) from None
 
     def _named(self, method):
-        return f"`{self.name}` from {getattr(method, '__name__', 'the adapter')}()"
+        return f"`{self.name}` from {_said_by(method)}"
 
 
 class Fields:
@@ -107,7 +107,7 @@ class Fields:
     def values(self, fields, method):
         """The values of a dict in order; an array becomes bytes. For `whole_code`, but with regions in full."""
         if not isinstance(fields, dict):
-            raise AdapterError(f"{method.__name__}() gave {_kind(fields)}, expected a dict by field name", method)
+            raise AdapterError(f"{_said_by(method)} gave {_kind(fields)}, expected a dict by field name", method)
         try:
             values = [
                 fields[field.name] if field.single or field.region else field.pack(fields[field.name], method)
@@ -119,21 +119,23 @@ class Fields:
             missing = [name for name in self.names if name not in fields]
             extra = [str(name) for name in fields if name not in self.names]
             said = [f"lacks `{name}`" for name in missing] + [f"has `{name}`, which the manifest does not" for name in extra]
-            raise AdapterError(f"{method.__name__}() {', '.join(said)}", method)
+            raise AdapterError(f"{_said_by(method)} {', '.join(said)}", method)
         return values
 
-    def check(self, values, method):
+    def check(self, values, method, flat):
         """Looks for the value that can't be packed, among flat or whole ones."""
-        if len(values) not in (self.flat_count, len(self.all)):
+        values = list(values)
+        expected = self.flat_count if flat else len(self.all)
+        if len(values) != expected:
             raise AdapterError(
-                f"{method.__name__}() gave {len(values)} values, expected {self.flat_count}: {', '.join(self.names)}", method
+                f"{_said_by(method)} gave {len(values)} values, expected {expected}: {', '.join(self.names)}", method
             )
         at = 0
-        whole = len(values) == len(self.all)
         for field in self.all:
-            one = whole or field.single or field.region
-            field.pack(values[at] if one else values[at : at + field.count], method)
-            at += 1 if one else field.count
+            count = field.count if flat and not field.region else 1
+            # One value, or an array as bytes, stands for itself.
+            field.pack(values[at : at + count] if flat and not field.single and not field.region else values[at], method)
+            at += count
 
 
 class Action:
@@ -226,7 +228,7 @@ class Setup:
 
 
 class Packers(dict):
-    """From a number of draws to the `pack` of a record with as many. `head` is what comes before the canonical part."""
+    """From a number of draws to the `pack` of a record with as many."""
 
     def __init__(self, canonical, masks, observations, rewards):
         super().__init__()
@@ -250,12 +252,12 @@ def packers(setup, flat_canonical, flat_observations):
     return Packers(canonical, masks, observations, setup.reward_code * setup.agents)
 
 
-def pack_observations(setup, written, method):
+def pack_observations(setup, written):
     """All agents' observations as bytes, from bytes, a flat tuple, or one item for each agent."""
     if _is_bytes(written):
         data = bytes(written)
         if len(data) != setup.observation_size:
-            raise AdapterError(f"observations are {len(data)} bytes, expected {setup.observation_size}", method)
+            raise AdapterError(f"observations are {len(data)} bytes, expected {setup.observation_size}")
         return data
     written = list(written)
     if len(written) != setup.agents and len(written) == setup.observation_values:
@@ -264,30 +266,29 @@ def pack_observations(setup, written, method):
     if len(written) != setup.agents:
         raise AdapterError(
             f"observations has {len(written)} items, expected one for each of {setup.agents} agents "
-            f"or {setup.observation_values} numbers",
-            method,
+            f"or {setup.observation_values} numbers"
         )
     fields = setup.observation.all
     parts = []
     for one in written:
         if isinstance(one, dict):
-            setup.observation.values(one, _Observations)
-            parts += [field.pack(one[field.name], _Observations) for field in fields]
+            setup.observation.values(one, None)
+            parts += [field.pack(one[field.name], None) for field in fields]
         elif _is_bytes(one):
             if memoryview(one).nbytes != setup.observation.state_size:
                 raise AdapterError(
-                    f"an observation is {memoryview(one).nbytes} bytes, expected {setup.observation.state_size}", method
+                    f"an observation is {memoryview(one).nbytes} bytes, expected {setup.observation.state_size}"
                 )
             parts.append(bytes(one))
         else:
             values = flatten(one)
             if len(values) != setup.observation.flat_count:
                 raise AdapterError(
-                    f"an observation has {len(values)} values, expected {setup.observation.flat_count}", method
+                    f"an observation has {len(values)} values, expected {setup.observation.flat_count}"
                 )
             at = 0
             for field in fields:
-                parts.append(field.pack(values[at] if field.single else values[at : at + field.count], _Observations))
+                parts.append(field.pack(values[at] if field.single else values[at : at + field.count], None))
                 at += field.count
     return b"".join(parts)
 
@@ -309,14 +310,9 @@ def flatten(value):
     return flat
 
 
-class _Observations:
-    """Stands for the attribute `observations` in messages that otherwise name a method."""
-
-    __name__ = "observations"
-
-
-_Observations = _Observations()
-_Observations.__name__ = "observations"
+def _said_by(method):
+    # Observations are an attribute; everything else comes from a method.
+    return f"{method.__name__}()" if method is not None else "observations"
 
 
 def _is_bytes(value):

@@ -1,0 +1,314 @@
+//! `env.toml` as it stands in the file, key by key. Unknown keys are refused.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestFile {
+    /// `lockstep/manifest/1`.
+    pub format: String,
+    /// The environment's name: the folder, the crate `lockstep-env-<name>`, the word on the wire.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// `translate`, `translate-verified` or `create`.
+    #[serde(default = "translate")]
+    pub workflow: String,
+    /// The folder of the reference: a name in `references/`, or a path from this file.
+    pub reference: String,
+    /// Agents at most.
+    #[serde(default = "one")]
+    pub agents: usize,
+    /// Action tokens per agent and step.
+    #[serde(default = "one")]
+    pub width: usize,
+    /// Who resets at the end of an episode: `harness` or `reference`.
+    #[serde(default = "harness")]
+    pub resets: String,
+    /// What an action is.
+    pub action: ActionTable,
+    /// How randomness is compared.
+    #[serde(default)]
+    pub draws: DrawsTable,
+    /// The reward.
+    pub reward: RewardTable,
+    /// The fields of the canonical state, in the order of the wire; regions last.
+    pub canonical: Vec<FieldTable>,
+    /// The fields of one agent's observation.
+    pub observation: Vec<FieldTable>,
+    /// Rows finer than a step.
+    #[serde(default)]
+    pub grains: Vec<GrainTable>,
+    /// Memories of a lane.
+    #[serde(default)]
+    pub regions: Vec<RegionTable>,
+    /// The configurations; `default` must be there.
+    pub configurations: BTreeMap<String, ConfigurationTable>,
+    /// The backends by name.
+    pub backends: BTreeMap<String, BackendTable>,
+    /// Oddities of the reference that are reproduced; each has a test of that name.
+    #[serde(default)]
+    pub quirk: Vec<QuirkTable>,
+    /// Where another number than the exact one may stand.
+    #[serde(default)]
+    pub tolerance: Vec<ToleranceTable>,
+    /// Differences that are known and counted.
+    #[serde(default)]
+    pub known_divergence: Vec<KnownDivergence>,
+    /// Features whose traces are counted apart.
+    #[serde(default)]
+    pub bucket: Vec<BucketTable>,
+    /// How much each tier does by default.
+    #[serde(default)]
+    pub tiers: TiersTable,
+}
+
+fn translate() -> String {
+    "translate".into()
+}
+
+fn one() -> usize {
+    1
+}
+
+fn harness() -> String {
+    "harness".into()
+}
+
+/// What an action is.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionTable {
+    /// `discrete` or `continuous`.
+    pub kind: String,
+    /// Discrete: the actions, from 0.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// Discrete: odd but defined values behind them.
+    #[serde(default)]
+    pub extra: Vec<String>,
+    /// Discrete: whether some are illegal in some states.
+    #[serde(default)]
+    pub mask: bool,
+    /// Continuous: the smallest ordinary value.
+    #[serde(default)]
+    pub low: Option<f32>,
+    /// Continuous: the largest ordinary value.
+    #[serde(default)]
+    pub high: Option<f32>,
+}
+
+/// How randomness is compared.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrawsTable {
+    /// `exact`, `served`, `recorded` or `statistical`; `served` where there are no draws.
+    pub level: Option<String>,
+    /// Who draws.
+    #[serde(default)]
+    pub sites: Vec<String>,
+}
+
+/// The reward.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RewardTable {
+    /// `f32` or `f64`.
+    pub dtype: String,
+}
+
+/// One field of a record.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FieldTable {
+    /// Its name here.
+    pub name: String,
+    /// `u8 i8 u16 i16 u32 i32 u64 i64 f32 f64 region`.
+    pub dtype: String,
+    /// Sizes; absent for one value.
+    #[serde(default)]
+    pub shape: Vec<usize>,
+    /// Its unit.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// Fields that differ together for one reason.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Its name in the reference.
+    #[serde(default)]
+    pub reference: Option<String>,
+    /// The configurations that have it; absent for all.
+    #[serde(default)]
+    pub configurations: Option<Vec<String>>,
+}
+
+/// Rows finer than a step.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrainTable {
+    /// Its name.
+    pub name: String,
+    /// The fields of a row.
+    pub row: Vec<FieldTable>,
+}
+
+/// A memory of a lane.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegionTable {
+    /// Its name.
+    pub name: String,
+    /// Its size, a multiple of 4.
+    pub bytes: usize,
+    /// `read` or `read-write`.
+    pub access: String,
+    /// The configurations that have it; absent for all.
+    #[serde(default)]
+    pub configurations: Option<Vec<String>>,
+}
+
+/// One configuration; what is absent is as in the file's head.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigurationTable {
+    /// What it is for.
+    #[serde(default)]
+    pub about: Option<String>,
+    /// Its agents.
+    #[serde(default)]
+    pub agents: Option<usize>,
+    /// Its time limit.
+    #[serde(default)]
+    pub episode_steps_max: Option<u32>,
+    /// Its draw level.
+    #[serde(default)]
+    pub draws: Option<String>,
+    /// Its action.
+    #[serde(default)]
+    pub action: Option<ActionTable>,
+    /// What the world is built from.
+    #[serde(default)]
+    #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")]
+    pub options: toml::Table,
+    /// Files that the world is built from, as paths from the manifest.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+}
+
+/// One backend.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackendTable {
+    /// The files that it is written in and that the loop may edit.
+    pub files: Vec<String>,
+    /// What it is.
+    #[serde(default)]
+    pub about: Option<String>,
+}
+
+/// An oddity of the reference that is reproduced.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuirkTable {
+    /// Its name, and that of its test.
+    pub name: String,
+    /// What is odd.
+    pub about: String,
+    /// Where it happens in the reference.
+    #[serde(default)]
+    pub reference: Option<String>,
+}
+
+/// The statistic that a tolerance bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Statistic {
+    /// The largest absolute error: one above it is a divergence.
+    Max,
+    /// The largest distance in units in the last place.
+    Ulp,
+}
+
+/// How a tolerance is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ToleranceMode {
+    /// From the start, each side on its own state.
+    FreeRunning,
+    /// Step by step from the reference's state.
+    TeacherForced,
+}
+
+/// Where another number than the exact one may stand.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToleranceTable {
+    /// A field of state or observation, or `reward`.
+    pub field: String,
+    /// The backend; absent for all of another precision.
+    pub backend: String,
+    /// The reference setting, where there are several.
+    #[serde(default)]
+    pub setting: Option<String>,
+    /// The tier; absent for all.
+    #[serde(default)]
+    pub tier: Option<String>,
+    /// How it is compared; absent for both.
+    #[serde(default)]
+    pub mode: Option<ToleranceMode>,
+    /// What is bounded.
+    pub statistic: Statistic,
+    /// The bound.
+    pub bound: f64,
+    /// Steps up to which free-running play is compared; absent for all.
+    #[serde(default)]
+    pub horizon: Option<u32>,
+    /// Where the bound comes from: a measurement of the reference alone.
+    pub reason: String,
+}
+
+/// A difference that is known and counted.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KnownDivergence {
+    /// Its name in reports.
+    pub name: String,
+    /// The field that differs.
+    pub field: String,
+    /// Over the reference's canonical fields, e.g. `value >= 8 and purse[0] > 0`.
+    pub when: String,
+    /// Why it is accepted.
+    pub reason: String,
+    /// The day after which it counts as a divergence again, `YYYY-MM-DD`.
+    pub expires: String,
+}
+
+/// A feature whose traces are counted apart.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BucketTable {
+    /// Its name in reports.
+    pub name: String,
+    /// Over canonical fields.
+    pub when: String,
+    /// Independent traces that must have reached it.
+    pub minimum: u64,
+}
+
+/// How much each tier does by default.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TiersTable {
+    /// Lanes of a frame; the reference holds as many environments.
+    #[serde(default)]
+    pub lanes: Option<usize>,
+    /// Steps of one rollout trace.
+    #[serde(default)]
+    pub trace_steps: Option<usize>,
+    /// Free-running rollout steps by configuration.
+    #[serde(default)]
+    pub rollout_steps: BTreeMap<String, u64>,
+}

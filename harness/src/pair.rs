@@ -1,0 +1,371 @@
+//! A reference and a backend that play the same traces.
+//!
+//! The pair compares records one by one ([`Pair::check`]), or digests of many lanes at once ([`Pair::advance`]), and
+//! turns a backend that dies, hangs or lies into a divergence of that kind.
+
+use crate::compare::{Difference, FieldDifference, Part, Tolerances, compare};
+use crate::divergence::{Divergence, RowDifference};
+use crate::manifest::{Configuration, Level};
+use crate::record::{Draw, Record, split, values};
+use crate::side::{LaneStart, Play, Side, SideError, Source, Stepped, Windows};
+use crate::trace::Trace;
+use lockstep_core::wire::Mode;
+use std::sync::Arc;
+
+/// A reference and a backend in the same configuration.
+pub struct Pair {
+    /// Who is right.
+    pub reference: Side,
+    /// Who is judged.
+    pub backend: Side,
+    /// What they play.
+    pub configuration: Arc<Configuration>,
+    /// Where other bits may stand.
+    pub tolerances: Tolerances,
+}
+
+/// What came of a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every record agrees.
+    Agree,
+    /// They differ.
+    Diverged(Box<Divergence>),
+    /// They differ as the manifest says, by the name of the known divergence.
+    Known(String),
+}
+
+/// Steps after which records are compared before more are played.
+const CHUNK_STEPS: usize = 16;
+
+impl Pair {
+    /// Two sides that said hello for the same configuration.
+    pub fn new(reference: Side, backend: Side, tolerances: Tolerances) -> Self {
+        debug_assert_eq!(reference.configuration.hash, backend.configuration.hash);
+        let configuration = reference.configuration.clone();
+        Pair { reference, backend, configuration, tolerances }
+    }
+
+    /// Whether digests can stand for records.
+    pub fn compares_digests(&self) -> bool {
+        self.tolerances.is_exact() && self.reference.digest == self.backend.digest
+    }
+
+    /// Plays a trace on lane 0 of both sides and compares every record.
+    ///
+    /// # Errors
+    /// If the reference fails, or the harness asks what it should not.
+    pub fn check(&mut self, trace: &Trace) -> Result<Verdict, SideError> {
+        self.check_with_grain(trace, None)
+    }
+
+    /// As [`Pair::check`], comparing the rows of a grain too.
+    ///
+    /// # Errors
+    /// As [`Pair::check`].
+    pub fn check_with_grain(&mut self, trace: &Trace, grain: Option<usize>) -> Result<Verdict, SideError> {
+        let first = match self.start(trace)? {
+            Ok((expected, observed)) => {
+                if let Some(difference) = self.compare(&expected.record, &observed.record) {
+                    return Ok(self.judge(None, false, difference, None, expected, observed));
+                }
+                expected
+            }
+            Err(divergence) => return Ok(Verdict::Diverged(divergence)),
+        };
+        let mut before = first.record;
+        let per_step = trace.tokens_per_step;
+        let mut done = 0;
+        while done < trace.steps() {
+            let count = CHUNK_STEPS.min(trace.steps() - done);
+            let tokens = &trace.tokens[done * per_step..(done + count) * per_step];
+            let play = Play { grain, ..Play::one_lane(&self.configuration, 0, tokens) };
+            let (expected, observed) = match self.play_both_in_full(play)? {
+                Ok(records) => records,
+                Err(error) => {
+                    // Which step of the chunk it was is found by playing them one by one.
+                    return self.find_failing_step(trace, done, count, before, error);
+                }
+            };
+            if let Some(verdict) = self.first_difference(done, &mut before, &expected, &observed, grain) {
+                return Ok(verdict);
+            }
+            done += count;
+        }
+        Ok(Verdict::Agree)
+    }
+
+    /// Compares the records of some steps; `before` becomes the last one that agrees.
+    fn first_difference(
+        &mut self,
+        done: usize,
+        before: &mut Record,
+        expected: &[Stepped],
+        observed: &[Stepped],
+        grain: Option<usize>,
+    ) -> Option<Verdict> {
+        for (theirs, ours) in expected.iter().zip(observed) {
+            if let Some(difference) = self.compare(&theirs.record, &ours.record) {
+                let after_reset = theirs.record.kind != lockstep_core::HEAD_STEP;
+                let step = Some(done + theirs.step);
+                let row = grain.and_then(|grain| self.row_difference(grain, &theirs.rows, &ours.rows));
+                let mut verdict =
+                    self.judge(step, after_reset, difference, Some(before.clone()), theirs.clone(), ours.clone());
+                if let Verdict::Diverged(divergence) = &mut verdict {
+                    divergence.row = row;
+                }
+                return Some(verdict);
+            }
+            *before = theirs.record.clone();
+        }
+        if expected.len() != observed.len() {
+            let theirs = expected.len().to_string();
+            let ours = observed.len().to_string();
+            let field = FieldDifference {
+                label: "records".into(),
+                group: "records".into(),
+                expected: theirs,
+                observed: ours,
+            };
+            let difference = Difference { part: Part::Ending, fields: vec![field] };
+            let last = expected.last().or(observed.last()).expect("one of them has more").clone();
+            let step = Some(done + last.step);
+            return Some(self.judge(step, true, difference, Some(before.clone()), last.clone(), last));
+        }
+        None
+    }
+
+    fn find_failing_step(
+        &mut self,
+        trace: &Trace,
+        done: usize,
+        count: usize,
+        before: Record,
+        error: SideError,
+    ) -> Result<Verdict, SideError> {
+        let per_step = trace.tokens_per_step;
+        let failed = |step: Option<usize>, error: &SideError, before: Record| {
+            Verdict::Diverged(Box::new(Divergence { before: Some(before), ..failure(step, error) }))
+        };
+        if self.start(trace)?.is_err() {
+            return Ok(failed(None, &error, before));
+        }
+        let mut before = before;
+        for step in 0..done + count {
+            let tokens = &trace.tokens[step * per_step..(step + 1) * per_step];
+            match self.play_both_in_full(Play::one_lane(&self.configuration, 0, tokens))? {
+                Ok((expected, observed)) => {
+                    if let Some(verdict) = self.first_difference(step, &mut before, &expected, &observed, None) {
+                        return Ok(verdict);
+                    }
+                }
+                Err(error) => return Ok(failed(Some(step), &error, before)),
+            }
+        }
+        // It failed on the chunk and not on its steps: what does not repeat is for the minimizer to label.
+        Ok(failed(Some(done + count - 1), &error, before))
+    }
+
+    /// Starts lane 0 of both sides; the inner error is the backend's.
+    #[expect(clippy::type_complexity, reason = "the outer error is the reference's, the inner the backend's")]
+    fn start(&mut self, trace: &Trace) -> Result<Result<(Stepped, Stepped), Box<Divergence>>, SideError> {
+        let mut start = trace.lane_start(0);
+        if let Some(mut injection) = trace.injection(0) {
+            let expected = self.reference.inject_in_full(&injection, Mode::Full)?;
+            if self.configuration.level == Level::Recorded {
+                injection.start.source = Source::Listed(Vec::new());
+                injection.draw_index = 0;
+            }
+            return match self.backend.inject_in_full(&injection, Mode::Full) {
+                Ok(observed) => Ok(Ok((expected, observed))),
+                Err(error) => self.backend_failed(None, error).map(Err),
+            };
+        }
+        let expected = self.reference.reset_in_full(&start, Mode::Full)?;
+        if self.configuration.level == Level::Recorded {
+            start.source = Source::Listed(listed(&expected.record.draws));
+        }
+        match self.backend.reset_in_full(&start, Mode::Full) {
+            Ok(observed) => Ok(Ok((expected, observed))),
+            Err(error) => self.backend_failed(None, error).map(Err),
+        }
+    }
+
+    /// Plays one lane on both sides; the inner error is the backend's, which is running again.
+    #[expect(clippy::type_complexity, reason = "the outer error is the reference's, the inner the backend's")]
+    fn play_both_in_full(
+        &mut self,
+        play: Play<'_>,
+    ) -> Result<Result<(Vec<Stepped>, Vec<Stepped>), SideError>, SideError> {
+        self.reference.begin_play_in_full(play, Mode::Full)?;
+        let recorded = self.configuration.level == Level::Recorded;
+        let early = if recorded { None } else { Some(self.backend.begin_play_in_full(play, Mode::Full)) };
+        let mut expected = self.reference.finish_play_in_full(play, Mode::Full)?;
+        let observed = match early {
+            Some(begun) => begun.and_then(|()| self.backend.finish_play_in_full(play, Mode::Full)),
+            None => {
+                let draws: Vec<Draw> =
+                    expected[0].iter().flat_map(|stepped| stepped.record.draws.iter().copied()).collect();
+                self.backend
+                    .append_draws(play.lane_first as u32, &listed(&draws))
+                    .and_then(|()| self.backend.play_in_full(play, Mode::Full))
+            }
+        };
+        match observed {
+            Ok(mut observed) => Ok(Ok((expected.remove(0), observed.remove(0)))),
+            Err(error) if error.is_behaviour() => {
+                self.backend.restart()?;
+                Ok(Err(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn backend_failed(&mut self, step: Option<usize>, error: SideError) -> Result<Box<Divergence>, SideError> {
+        if !error.is_behaviour() && !matches!(error, SideError::Refused { .. }) {
+            return Err(error);
+        }
+        self.backend.restart()?;
+        Ok(Box::new(failure(step, &error)))
+    }
+
+    fn compare(&mut self, expected: &Record, observed: &Record) -> Option<Difference> {
+        compare(&self.configuration, &mut self.tolerances, expected, observed)
+    }
+
+    fn judge(
+        &self,
+        step: Option<usize>,
+        after_reset: bool,
+        difference: Difference,
+        before: Option<Record>,
+        expected: Stepped,
+        observed: Stepped,
+    ) -> Verdict {
+        let known = self.configuration.known.iter().find(|(known, predicate)| {
+            let field = difference.fields.iter().any(|field| field.label == known.field || field.group == known.field);
+            field && !is_past(&known.expires) && predicate.holds(&expected.record.view(&self.configuration))
+        });
+        if let Some((known, _)) = known {
+            return Verdict::Known(known.name.clone());
+        }
+        Verdict::Diverged(Box::new(Divergence {
+            backend: self.backend.role.clone(),
+            step,
+            after_reset,
+            difference,
+            before,
+            expected: Some(expected.record),
+            observed: Some(observed.record),
+            row: None,
+        }))
+    }
+
+    fn row_difference(&self, grain: usize, expected: &[u8], observed: &[u8]) -> Option<RowDifference> {
+        let grain = &self.configuration.grains[grain];
+        let size = grain.row.iter().map(|field| field.bytes()).sum::<usize>().max(1);
+        let rows = expected.len().max(observed.len()) / size;
+        (0..rows).find_map(|row| {
+            let theirs = expected.get(row * size..(row + 1) * size);
+            let ours = observed.get(row * size..(row + 1) * size);
+            let differs = |label: &str, expected: String, observed: String| {
+                let label = label.to_owned();
+                Some(RowDifference { grain: grain.name.clone(), row, label, expected, observed })
+            };
+            match (theirs, ours) {
+                (Some(theirs), Some(ours)) if theirs == ours => None,
+                (Some(theirs), Some(ours)) => {
+                    let pairs = split(&grain.row, theirs, false)
+                        .flat_map(values)
+                        .zip(split(&grain.row, ours, false).flat_map(values));
+                    let mut texts = pairs.map(|((label, a), (_, b))| (label, a.to_string(), b.to_string()));
+                    let (label, a, b) = texts.find(|(_, a, b)| a != b)?;
+                    differs(&label, a, b)
+                }
+                (Some(_), None) => differs("row", "there".into(), "missing".into()),
+                (None, _) => differs("row", "none".into(), "one more".into()),
+            }
+        })
+    }
+
+    /// Starts lanes on both sides. At draw level `recorded` the backend gets what the reference drew.
+    ///
+    /// # Errors
+    /// The outer error is the reference's, the inner one the backend's.
+    pub fn reset(&mut self, starts: &[LaneStart]) -> Result<Result<Vec<(u64, u64)>, SideError>, SideError> {
+        let expected = self.reference.reset(starts)?;
+        let mut starts = starts.to_vec();
+        if self.configuration.level == Level::Recorded {
+            for start in &mut starts {
+                start.source = Source::Listed(listed(&self.reference.draws(start.lane)?));
+            }
+        }
+        match self.backend.reset(&starts) {
+            Ok(observed) => Ok(Ok(expected.into_iter().zip(observed).collect())),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Plays the same tokens on both sides and returns their digests.
+    ///
+    /// # Errors
+    /// The outer error is the reference's, the inner one the backend's.
+    #[expect(clippy::type_complexity, reason = "the outer error is the reference's, the inner the backend's")]
+    pub fn advance(&mut self, play: Play<'_>) -> Result<Result<(Vec<Windows>, Vec<Windows>), SideError>, SideError> {
+        self.reference.begin_play(play)?;
+        if self.configuration.level == Level::Recorded {
+            let expected = self.reference.finish_play(play)?;
+            for lane in play.lane_first..play.lane_first + play.lane_count {
+                let draws = listed(&self.reference.draws(lane as u32)?);
+                if let Err(error) = self.backend.append_draws(lane as u32, &draws) {
+                    return Ok(Err(error));
+                }
+            }
+            return Ok(self.backend.play(play).map(|observed| (expected, observed)));
+        }
+        let begun = self.backend.begin_play(play);
+        let expected = self.reference.finish_play(play)?;
+        Ok(begun.and_then(|()| self.backend.finish_play(play)).map(|observed| (expected, observed)))
+    }
+}
+
+/// A side that failed, as a divergence.
+pub fn failure(step: Option<usize>, error: &SideError) -> Divergence {
+    let field = FieldDifference {
+        label: error.kind().to_owned(),
+        group: error.kind().to_owned(),
+        expected: "an answer".into(),
+        observed: error.to_string(),
+    };
+    Divergence {
+        backend: error.role().to_owned(),
+        step,
+        after_reset: false,
+        difference: Difference { part: Part::Side, fields: vec![field] },
+        before: None,
+        expected: None,
+        observed: None,
+        row: None,
+    }
+}
+
+fn listed(draws: &[Draw]) -> Vec<u32> {
+    draws.iter().map(|draw| draw.value as u32).collect()
+}
+
+/// Whether a day `YYYY-MM-DD` is over. A day that can't be read is over, so that nothing is accepted for ever.
+fn is_past(day: &str) -> bool {
+    let mut parts = day.split('-').map(|part| part.parse::<i64>().ok());
+    let (Some(Some(year)), Some(Some(month)), Some(Some(date))) = (parts.next(), parts.next(), parts.next()) else {
+        return true;
+    };
+    // Days since 1970-01-01 (the civil calendar, by H. Hinnant's formula).
+    let (y, m) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let era = y.div_euclid(400);
+    let days = era * 146_097 + (y - era * 400) * 365 + (y - era * 400) / 4 - (y - era * 400) / 100 + (153 * m + 2) / 5
+        + date
+        - 1
+        - 719_468;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    (now / 86_400) as i64 > days
+}

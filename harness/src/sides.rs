@@ -1,0 +1,109 @@
+//! Where sides come from: a factory that opens the reference and each backend, in processes or in this one.
+
+use crate::compare::Tolerances;
+use crate::manifest::{Configuration, ToleranceMode};
+use crate::pair::Pair;
+use crate::side::{CommandLine, Local, LogFile, Opener, Process, Side, SideError, Terms};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Opens sides of one environment.
+pub trait Sides {
+    /// A new reference in this configuration.
+    ///
+    /// # Errors
+    /// If it can't be started or does not fit the manifest.
+    fn reference(&self, configuration: Arc<Configuration>, terms: Terms) -> Result<Side, SideError>;
+
+    /// A new backend in this configuration.
+    ///
+    /// # Errors
+    /// If it can't be started or does not fit the manifest.
+    fn backend(&self, name: &str, configuration: Arc<Configuration>, terms: Terms) -> Result<Side, SideError>;
+
+    /// How long one request may take.
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+}
+
+/// Opens a reference and a backend that agree on digest and names of draws.
+///
+/// # Errors
+/// If one of them can't be opened.
+pub fn open_pair(
+    sides: &dyn Sides,
+    backend: &str,
+    configuration: &Arc<Configuration>,
+    lanes: usize,
+    tier: &str,
+    mode: ToleranceMode,
+) -> Result<Pair, SideError> {
+    let mut terms = Terms::new(lanes);
+    terms.deadline = sides.deadline();
+    let reference = sides.reference(configuration.clone(), terms.clone())?;
+    terms.digests = vec![reference.digest.name()];
+    terms.named = reference.capabilities.draw_sites;
+    let backend_side = sides.backend(backend, configuration.clone(), terms)?;
+    let tolerances = Tolerances::select(configuration, backend, "default", tier, mode);
+    Ok(Pair::new(reference, backend_side, tolerances))
+}
+
+/// Both sides in their own processes.
+pub struct Processes {
+    /// How the reference is started.
+    pub reference: CommandLine,
+    /// The runner of the environment.
+    pub runner: PathBuf,
+    /// Where their output goes.
+    pub logs: PathBuf,
+    /// How long one request may take.
+    pub deadline: Duration,
+}
+
+impl Processes {
+    fn start(&self, role: &str, command: CommandLine) -> Result<Box<Process>, SideError> {
+        let log = LogFile::create(&self.logs, role).map_err(|error| SideError::NotStarted {
+            role: role.to_owned(),
+            command: command.argv.join(" "),
+            reason: format!("its log in {} can't be written: {error}", self.logs.display()),
+        })?;
+        Ok(Box::new(Process::start(role, command, log)?))
+    }
+}
+
+impl Sides for Processes {
+    fn reference(&self, configuration: Arc<Configuration>, terms: Terms) -> Result<Side, SideError> {
+        let channel = self.start("reference", self.reference.clone())?;
+        Side::connect("reference", channel, configuration, terms)
+    }
+
+    fn backend(&self, name: &str, configuration: Arc<Configuration>, terms: Terms) -> Result<Side, SideError> {
+        let command = CommandLine::new(vec![self.runner.display().to_string(), name.to_owned()]);
+        let channel = self.start(name, command)?;
+        Side::connect(name, channel, configuration, terms)
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+}
+
+/// Both sides in this process, for source that is accepted and for the harness's own tests.
+pub struct InProcess {
+    /// What stands for the reference.
+    pub reference: Opener,
+    /// The backend.
+    pub backend: Opener,
+}
+
+impl Sides for InProcess {
+    fn reference(&self, configuration: Arc<Configuration>, terms: Terms) -> Result<Side, SideError> {
+        Side::connect("reference", Local::boxed("reference", self.reference), configuration, terms)
+    }
+
+    fn backend(&self, name: &str, configuration: Arc<Configuration>, terms: Terms) -> Result<Side, SideError> {
+        Side::connect(name, Local::boxed(name, self.backend), configuration, terms)
+    }
+}

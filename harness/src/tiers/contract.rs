@@ -1,0 +1,375 @@
+//! What every side promises before it is compared: to repeat itself, to keep lanes apart, and to say what it did.
+//!
+//! A claim that fails here would make every later tier lie, so the reference is held to the same claims.
+
+use super::{Check, CheckOutcome, Stage, TierReport, Tokens};
+use crate::manifest::{Action, Configuration, Level, ToleranceMode};
+use crate::side::{Injection, LaneStart, Play, Side, SideError, Source, Stepped, Terms};
+use crate::sides::open_pair;
+use lockstep_core::HEAD_STEP;
+use lockstep_core::wire::{Mode, Verb};
+
+/// Steps that each claim is tried on.
+const STEPS: usize = 96;
+/// Lanes that the claims are tried with.
+const LANES: usize = 4;
+
+type Claim = fn(&mut Trial<'_>) -> Result<CheckOutcome, SideError>;
+
+const CLAIMS: [(&str, Claim); 12] = [
+    ("a trace played twice gives the same digests", repeats),
+    ("a lane's results do not depend on its place", place),
+    ("a lane's results do not depend on its neighbours", neighbours),
+    ("resetting one lane leaves the others alone", partial_reset),
+    ("a lane's results do not depend on how many lanes there are", batch_size),
+    ("a trace played in other frames gives the same records", frames),
+    ("a restored snapshot goes on as the original", snapshot),
+    ("a snapshot can be restored into another lane", snapshot_elsewhere),
+    ("an injected state goes on as the original", inject),
+    ("digests are those of the records", digests),
+    ("rows are those that the records count", rows),
+    ("a wrong request gets an error and the side goes on", wrong_requests),
+];
+
+/// What one claim is tried on.
+struct Trial<'a> {
+    side: &'a mut Side,
+    reopen: &'a dyn Fn(usize) -> Result<Side, SideError>,
+    configuration: &'a Configuration,
+    seed: u64,
+}
+
+/// Tries every claim on both sides.
+///
+/// # Errors
+/// If the reference can't be opened.
+pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
+    let configuration = stage.configuration.clone();
+    let mut report = TierReport::new("contract", &configuration);
+    stage.watch.begin(&format!("{} contract", configuration.name), 2 * CLAIMS.len() as u64);
+    let mut pair =
+        open_pair(stage.sides, stage.backend, &configuration, LANES, "contract", ToleranceMode::FreeRunning)?;
+    let (digest, named) = (pair.reference.digest.name(), pair.reference.capabilities.draw_sites);
+    let (sides, backend, deadline) = (stage.sides, stage.backend, stage.sides.deadline());
+    let terms = |lanes| Terms { digests: vec![digest], named, deadline, ..Terms::new(lanes) };
+    let reopen_reference = |lanes| sides.reference(configuration.clone(), terms(lanes));
+    let reopen_backend = |lanes| sides.backend(backend, configuration.clone(), terms(lanes));
+    let opened: [(&mut Side, &dyn Fn(usize) -> Result<Side, SideError>); 2] =
+        [(&mut pair.reference, &reopen_reference), (&mut pair.backend, &reopen_backend)];
+    for (side, reopen) in opened {
+        let role = side.role.clone();
+        for (claim, check) in CLAIMS {
+            if stage.stop.asked() {
+                report.stopped = true;
+                break;
+            }
+            let mut trial = Trial { side: &mut *side, reopen, configuration: &configuration, seed: stage.seed };
+            let outcome = match check(&mut trial) {
+                Ok(outcome) => outcome,
+                Err(error) if error.is_behaviour() || matches!(error, SideError::BadRequest { .. }) => {
+                    side.restart()?;
+                    CheckOutcome::Failed(error.to_string())
+                }
+                Err(SideError::Refused { message, .. }) => CheckOutcome::Failed(format!("it refuses: {message}")),
+                Err(error) => return Err(error),
+            };
+            report.checks.push(Check { claim: claim.to_owned(), side: role.clone(), outcome });
+            stage.watch.advance(1);
+        }
+    }
+    stage.watch.end();
+    Ok(report)
+}
+
+impl Trial<'_> {
+    fn start(&self, lane: usize, stream: u64) -> LaneStart {
+        // At draw level `recorded` a backend alone has nothing to replay: it gets a list that is long enough.
+        let replays = self.configuration.level == Level::Recorded && self.side.role != "reference";
+        let source = if replays {
+            let draw = |index| lockstep_core::draw_word(self.seed, stream, 0, index);
+            Source::Listed((0..4 * STEPS as u32).map(draw).collect())
+        } else {
+            Source::Seeded
+        };
+        LaneStart { lane: lane as u32, seed: self.seed, stream, episode: 0, source }
+    }
+
+    fn tokens(&self, stream: u64, steps: usize) -> Vec<u32> {
+        let mut tokens = Vec::new();
+        Tokens::new(self.seed).fill(self.configuration, stream, 0, steps as u64, &mut tokens);
+        tokens
+    }
+
+    /// The digests of one lane's trace.
+    fn chains(&mut self, lane: usize, stream: u64) -> Result<Vec<u64>, SideError> {
+        let mut chains = self.side.reset(&[self.start(lane, stream)])?;
+        let tokens = self.tokens(stream, STEPS);
+        let play = Play::one_lane(self.configuration, lane, &tokens);
+        chains.extend(self.side.play(play)?.remove(0).chains);
+        Ok(chains)
+    }
+
+    /// The records of one lane's tokens from where it stands.
+    fn records(&mut self, lane: usize, tokens: &[u32], mode: Mode) -> Result<Vec<Stepped>, SideError> {
+        Ok(self.side.play_in_full(Play::one_lane(self.configuration, lane, tokens), mode)?.remove(0))
+    }
+}
+
+fn same<T: PartialEq>(expected: &T, observed: &T, otherwise: &str) -> CheckOutcome {
+    if expected == observed { CheckOutcome::Passed } else { CheckOutcome::Failed(otherwise.to_owned()) }
+}
+
+fn repeats(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
+    for stream in 0..6 {
+        let first = trial.chains(0, stream)?;
+        let second = trial.chains(0, stream)?;
+        if first != second {
+            return Ok(CheckOutcome::Failed(format!("stream {stream} gave two different runs")));
+        }
+    }
+    Ok(CheckOutcome::Passed)
+}
+
+fn place(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
+    let first = trial.chains(0, 7)?;
+    for lane in 1..LANES {
+        if trial.chains(lane, 7)? != first {
+            return Ok(CheckOutcome::Failed(format!("lane {lane} plays stream 7 otherwise than lane 0")));
+        }
+    }
+    Ok(CheckOutcome::Passed)
+}
+
+fn neighbours(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
+    let alone: Vec<Vec<u64>> = (0..LANES).map(|lane| trial.chains(lane, lane as u64)).collect::<Result<_, _>>()?;
+    let starts: Vec<LaneStart> = (0..LANES).map(|lane| trial.start(lane, lane as u64)).collect();
+    trial.side.reset(&starts)?;
+    let tokens: Vec<u32> = (0..LANES as u64).flat_map(|stream| trial.tokens(stream, STEPS)).collect();
+    let play = Play {
+        lane_first: 0,
+        lane_count: LANES,
+        step_count: STEPS,
+        tokens: &tokens,
+        grain: None,
+        window: lockstep_core::wire::WINDOW_STEPS_MAX as usize,
+    };
+    let together = trial.side.play(play)?;
+    for lane in 0..LANES {
+        if together[lane].chains != alone[lane][1..] {
+            return Ok(CheckOutcome::Failed(format!("lane {lane} plays otherwise among {LANES} than alone")));
+        }
+    }
+    Ok(CheckOutcome::Passed)
+}
+
+fn partial_reset(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
+    let (half, tokens) = (STEPS / 2 * trial.configuration.tokens_per_step(), trial.tokens(9, STEPS));
+    let mut runs = Vec::new();
+    for disturbed in [false, true] {
+        let starts = [trial.start(0, 8), trial.start(1, 9)];
+        trial.side.reset(&starts)?;
+        let first = trial.records(1, &tokens[..half], Mode::Full)?;
+        if disturbed {
+            let start = trial.start(0, 10);
+            trial.side.reset(&[start])?;
+        }
+        runs.push((first, trial.records(1, &tokens[half..], Mode::Full)?));
+    }
+    Ok(same(&runs[0], &runs[1], "lane 1 plays otherwise after a reset of lane 0"))
+}
+
+fn batch_size(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
+    let expected = trial.chains(0, 11)?;
+    for lanes in [1, 3, 17] {
+        let mut other = (trial.reopen)(lanes)?;
+        let mut again =
+            Trial { side: &mut other, reopen: trial.reopen, configuration: trial.configuration, seed: trial.seed };
+        if again.chains(lanes - 1, 11)? != expected {
+            return Ok(CheckOutcome::Failed(format!("the last of {lanes} lanes plays stream 11 otherwise")));
+        }
+        other.close();
+    }
+    Ok(CheckOutcome::Passed)
+}
+
+fn frames(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
+    let tokens = trial.tokens(12, STEPS);
+    let mut runs: Vec<Vec<Vec<u8>>> = Vec::new();
+    for size in [STEPS, 1, 7] {
+        let start = trial.start(0, 12);
+        trial.side.reset(&[start])?;
+        let mut bytes = Vec::new();
+        for tokens in tokens.chunks(size * trial.configuration.tokens_per_step()) {
+            bytes.extend(trial.records(0, tokens, Mode::Full)?.into_iter().map(|stepped| stepped.bytes));
+        }
+        runs.push(bytes);
+    }
+    for (run, size) in runs[1..].iter().zip([1, 7]) {
+        if *run != runs[0] {
+            return Ok(CheckOutcome::Failed(format!("frames of {size} steps give other records than one frame")));
+        }
+    }
+    Ok(CheckOutcome::Passed)
+}
+
+fn snapshot(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
+    snapshot_into(trial, 0)
+}
+
+fn snapshot_elsewhere(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
+    snapshot_into(trial, LANES - 1)
+}
+
+fn snapshot_into(trial: &mut Trial<'_>, lane: usize) -> Result<CheckOutcome, SideError> {
+    let per_step = trial.configuration.tokens_per_step();
+    for (stream, at) in [(13, 1), (14, 17), (15, 48), (16, 63), (17, 70)] {
+        let tokens = trial.tokens(stream, STEPS);
+        let start = trial.start(0, stream);
+        trial.side.reset(&[start])?;
+        trial.side.play(Play::one_lane(trial.configuration, 0, &tokens[..at * per_step]))?;
+        let blob = trial.side.snapshot(0)?;
+        let rest = &tokens[at * per_step..];
+        let expected = trial.side.play(Play::one_lane(trial.configuration, 0, rest))?;
+        // Something else happens to the lane before the snapshot comes back.
+        let other = trial.start(lane, 99);
+        trial.side.reset(&[other])?;
+        let noise = trial.tokens(99, 5);
+        trial.side.play(Play::one_lane(trial.configuration, lane, &noise))?;
+        trial.side.restore(lane as u32, &blob)?;
+        let observed = trial.side.play(Play::one_lane(trial.configuration, lane, rest))?;
+        if expected != observed {
+            return Ok(CheckOutcome::Failed(format!("stream {stream} goes on otherwise after a restore at step {at}")));
+        }
+    }
+    Ok(CheckOutcome::Passed)
+}
+
+fn inject(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
+    if trial.side.capabilities.inject != "full" {
+        return Ok(CheckOutcome::Skipped(format!("inject is {}", trial.side.capabilities.inject)));
+    }
+    let level = trial.configuration.level;
+    if level == Level::Recorded || level == Level::Statistical {
+        return Ok(CheckOutcome::Skipped(format!("at draw level {} a state does not hold its future draws", level.name())));
+    }
+    let per_step = trial.configuration.tokens_per_step();
+    for (stream, at) in [(18, 1), (19, 20), (20, 47), (21, 64)] {
+        let tokens = trial.tokens(stream, STEPS);
+        let start = trial.start(0, stream);
+        let first = trial.side.reset_in_full(&start, Mode::State)?;
+        let records = trial.records(0, &tokens[..at * per_step], Mode::State)?;
+        let rest = &tokens[at * per_step..];
+        let expected = trial.records(0, rest, Mode::State)?;
+        let (mut episode, mut elapsed, mut draw_index) = (0, 0, first.record.draws.len() as u32);
+        for stepped in &records {
+            draw_index += stepped.record.draws.len() as u32;
+            elapsed += u32::from(stepped.record.kind == HEAD_STEP);
+            if stepped.record.ended() {
+                (episode, elapsed, draw_index) = (episode + 1, 0, 0);
+            }
+        }
+        let last = &records.last().expect("at least one step was made").record;
+        let injection = Injection {
+            start: LaneStart { lane: 1, episode, ..start },
+            elapsed,
+            draw_index,
+            state: last.canonical.clone(),
+            observations: last.observations.clone(),
+        };
+        let injected = trial.side.inject_in_full(&injection, Mode::State)?;
+        if injected.record.canonical != last.canonical || injected.record.observations != last.observations {
+            return Ok(CheckOutcome::Failed(format!("the state of stream {stream} at step {at} comes out otherwise")));
+        }
+        let observed = trial.records(1, rest, Mode::State)?;
+        if expected != observed {
+            return Ok(CheckOutcome::Failed(format!("stream {stream} goes on otherwise from its state at step {at}")));
+        }
+    }
+    Ok(CheckOutcome::Passed)
+}
+
+fn digests(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
+    for stream in 22..26 {
+        let told = trial.chains(0, stream)?;
+        let digest = trial.side.digest;
+        let start = trial.start(0, stream);
+        let first = trial.side.reset_in_full(&start, Mode::Full)?;
+        let mut computed = vec![digest.of(0, &first.bytes)];
+        let tokens = trial.tokens(stream, STEPS);
+        let records = trial.records(0, &tokens, Mode::Full)?;
+        let window = lockstep_core::wire::WINDOW_STEPS_MAX as usize;
+        for number in 0..STEPS.div_ceil(window) {
+            let inside = records.iter().filter(|stepped| stepped.step / window == number);
+            let bytes: Vec<u8> = inside.flat_map(|stepped| stepped.bytes.iter().copied()).collect();
+            computed.push(digest.of(computed[number], &bytes));
+        }
+        if told != computed {
+            return Ok(CheckOutcome::Failed(format!("stream {stream} is digested otherwise than its records say")));
+        }
+        let logged: Vec<_> = records.iter().flat_map(|stepped| stepped.record.draws.iter().copied()).collect();
+        if trial.side.draws(0)? != logged {
+            return Ok(CheckOutcome::Failed(format!("the draw log of stream {stream} is not that of its records")));
+        }
+    }
+    Ok(CheckOutcome::Passed)
+}
+
+fn rows(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
+    let grains = trial.configuration.grains.len();
+    if grains == 0 {
+        return Ok(CheckOutcome::Skipped("there are no grains".into()));
+    }
+    for grain in 0..grains {
+        let tokens = trial.tokens(27, STEPS);
+        let start = trial.start(0, 27);
+        trial.side.reset(std::slice::from_ref(&start))?;
+        let plain = trial.records(0, &tokens, Mode::Full)?;
+        trial.side.reset(&[start])?;
+        let play = Play { grain: Some(grain), ..Play::one_lane(trial.configuration, 0, &tokens) };
+        let fine = trial.side.play_in_full(play, Mode::Full)?.remove(0);
+        let size: usize = trial.configuration.grains[grain].row.iter().map(|field| field.bytes()).sum();
+        for (plain, fine) in plain.iter().zip(&fine) {
+            if let Some((count, digest)) = fine.record.rows
+                && (count as usize * size != fine.rows.len() || digest != trial.side.digest.of(0, &fine.rows))
+            {
+                return Ok(CheckOutcome::Failed(format!("the rows of step {} are not those of its record", fine.step)));
+            }
+            if plain.record != (crate::record::Record { rows: None, ..fine.record.clone() }) {
+                return Ok(CheckOutcome::Failed(format!("step {} differs when rows are asked for", fine.step)));
+            }
+        }
+    }
+    Ok(CheckOutcome::Passed)
+}
+
+fn wrong_requests(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
+    let expected = trial.chains(0, 28)?;
+    let word = |word: u32| word.to_le_bytes();
+    let mut wrong: Vec<(&str, Verb, Vec<u8>)> = vec![
+        ("an empty reset", Verb::Reset, vec![]),
+        ("a lane that is not there", Verb::Snapshot, [word(1), word(LANES as u32)].concat()),
+        ("a mode that is not there", Verb::Reset, [word(9), word(0)].concat()),
+        ("tokens that end too early", Verb::StepMany, [word(0), word(!0), word(64), word(0), word(1), word(5)].concat()),
+        ("a window of no steps", Verb::StepMany, [word(0), word(!0), word(0), word(0), word(0), word(0)].concat()),
+        ("a snapshot of garbage", Verb::Restore, [word(1), word(0), word(4), word(0xDEAD_BEEF)].concat()),
+        ("a huge count", Verb::Snapshot, [word(!0), word(0)].concat()),
+        ("probing what is not JSON", Verb::Probe, b"{".to_vec()),
+    ];
+    if matches!(trial.configuration.action, Action::Continuous { .. }) {
+        let nan = f32::NAN.to_bits().rotate_left(1);
+        let mut body = [word(0), word(!0), word(64), word(0), word(1), word(1)].concat();
+        body.extend((0..trial.configuration.tokens_per_step()).flat_map(|_| word(nan)));
+        wrong.push(("a NaN as an action", Verb::StepMany, body));
+    }
+    for (what, verb, body) in wrong {
+        match trial.side.ask_raw(verb, &body) {
+            Err(SideError::BadRequest { .. } | SideError::Refused { .. }) => {}
+            Ok(_) => return Ok(CheckOutcome::Failed(format!("{what} was taken"))),
+            Err(SideError::Exception { message, .. }) => {
+                return Ok(CheckOutcome::Failed(format!("{what} failed inside: {message}")));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(same(&expected, &trial.chains(0, 28)?, "it plays otherwise after wrong requests"))
+}

@@ -1,0 +1,441 @@
+//! Whole episodes under several policies, free-running with digests, then step by step from the reference's state.
+//!
+//! Frames begin small, so that what is wrong at once is found in few steps, and grow until a round trip costs little
+//! beside the work. When a lane's digest differs, that lane alone is played again in full.
+
+use super::{Stage, TierReport, Tokens, found};
+use crate::manifest::{Level, ToleranceMode};
+use crate::pair::{Pair, Verdict, failure};
+use crate::report::Finding;
+use crate::side::{Injection, LaneStart, Play, SideError, Source, Windows};
+use crate::sides::open_pair;
+use crate::stats::compare_frequencies;
+use crate::tiers::{Check, CheckOutcome};
+use crate::trace::Trace;
+use lockstep_core::wire::Mode;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// Tokens of a frame at most: beyond this a round trip costs nothing measurable even for Pong.
+const FRAME_TOKENS_MAX: usize = 65_536;
+/// Frames grow until one takes this long.
+const FRAME_TIME: Duration = Duration::from_millis(100);
+/// Traces that are played in full, for feature buckets and so that digests are not trusted alone.
+const SAMPLE_TRACES: usize = 32;
+/// Steps compared from the reference's state.
+const FORCED_STEPS: usize = 2_048;
+
+/// Plays rollouts in one configuration.
+///
+/// # Errors
+/// If the reference fails, or a side can't be opened.
+pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
+    let configuration = stage.configuration.clone();
+    let mut report = TierReport::new("rollout", &configuration);
+    let mut pair =
+        open_pair(stage.sides, stage.backend, &configuration, stage.lanes, "rollout", ToleranceMode::FreeRunning)?;
+    stage.watch.begin(&format!("{} rollout", configuration.name), stage.rollout_steps);
+    if configuration.level == Level::Statistical {
+        compare_statistics(stage, &mut pair, &mut report)?;
+        stage.watch.end();
+        return Ok(report);
+    }
+    let result = sample(stage, &mut pair, &mut report)
+        .and_then(|()| free_run(stage, &mut pair, &mut report))
+        .and_then(|()| teacher_force(stage, &mut pair, &mut report));
+    stage.watch.end();
+    result?;
+    report.tolerances_used = pair.tolerances.used().clone();
+    Ok(report)
+}
+
+/// A few whole traces in full.
+fn sample(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Result<(), SideError> {
+    let configuration = stage.configuration.clone();
+    let steps = (stage.trace_steps as u64).min(stage.rollout_steps / 8 / SAMPLE_TRACES as u64).max(8);
+    for index in 0..SAMPLE_TRACES as u64 {
+        if stage.stop.asked() || report.findings.len() >= stage.findings_max {
+            report.stopped |= stage.stop.asked();
+            return Ok(());
+        }
+        let mut tokens = Vec::new();
+        // Streams of the sample stand apart from those of the batches.
+        let stream = (1 << 40) + index;
+        Tokens::new(stage.seed).fill(&configuration, stream, 0, steps, &mut tokens);
+        let trace = Trace::seeded(&configuration, stage.seed, stream, tokens);
+        match pair.check(&trace)? {
+            Verdict::Agree => {
+                report.counts.live_free_running += steps;
+                report.counts.traces += 1;
+                count_buckets(stage, pair, &trace, report)?;
+            }
+            Verdict::Known(name) => *report.known.entry(name).or_default() += 1,
+            Verdict::Diverged(divergence) => {
+                let finding = found(stage, pair, "rollout", &trace, divergence)?;
+                add(&mut report.findings, finding);
+            }
+        }
+        stage.watch.advance(steps);
+    }
+    Ok(())
+}
+
+fn count_buckets(stage: &Stage<'_>, pair: &mut Pair, trace: &Trace, report: &mut TierReport) -> Result<(), SideError> {
+    if stage.buckets.is_empty() {
+        return Ok(());
+    }
+    // The backend has just been shown to agree, and is the faster one to ask.
+    let configuration = stage.configuration.clone();
+    let mut start = trace.lane_start(0);
+    if configuration.level == Level::Recorded {
+        start.source = Source::Seeded;
+    }
+    let side = if configuration.level == Level::Recorded { &mut pair.reference } else { &mut pair.backend };
+    side.reset(&[start])?;
+    let records = side.play_in_full(Play::one_lane(&configuration, 0, &trace.tokens), Mode::Full)?.remove(0);
+    for (name, predicate) in &stage.buckets {
+        let reached = records.iter().any(|stepped| predicate.holds(&stepped.record.view(&configuration)));
+        *report.buckets.entry(name.clone()).or_default() += u64::from(reached);
+    }
+    Ok(())
+}
+
+/// Many lanes, each a trace of its own, compared by digests (or in full where there are tolerances).
+fn free_run(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Result<(), SideError> {
+    let mut batch = 0;
+    while report.counts.live_free_running < stage.rollout_steps && report.findings.len() < stage.findings_max {
+        if stage.stop.asked() {
+            report.stopped = true;
+            return Ok(());
+        }
+        if !pair.compares_digests() {
+            in_full(stage, pair, report, batch)?;
+        } else if !by_digest(stage, pair, report, batch)? {
+            return Ok(());
+        }
+        batch += 1;
+    }
+    Ok(())
+}
+
+/// One batch of lanes; false if it was cut short by what it found.
+fn by_digest(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, batch: u64) -> Result<bool, SideError> {
+    let configuration = stage.configuration.clone();
+    let lanes = stage.lanes;
+    let left = (stage.rollout_steps - report.counts.live_free_running).div_ceil(lanes as u64);
+    let steps = (stage.trace_steps as u64).min(left.max(8));
+    let streams: Vec<u64> = (0..lanes as u64).map(|lane| batch * lanes as u64 + lane).collect();
+    let starts: Vec<LaneStart> = streams
+        .iter()
+        .zip(0..)
+        .map(|(stream, lane)| LaneStart { lane, seed: stage.seed, stream: *stream, episode: 0, source: Source::Seeded })
+        .collect();
+    let seed = stage.seed;
+    let policy = Tokens::new(seed);
+    let trace_of = |lane: usize, steps: u64| {
+        let mut tokens = Vec::new();
+        policy.fill(&configuration, streams[lane], 0, steps, &mut tokens);
+        Trace::seeded(&configuration, seed, streams[lane], tokens)
+    };
+    let mut bad: BTreeSet<usize> = match pair.reset(&starts)? {
+        Ok(chains) => (0..lanes).filter(|lane| chains[*lane].0 != chains[*lane].1).collect(),
+        Err(error) => return backend_failed(stage, pair, report, &trace_of(0, 1), error),
+    };
+    let mut done = 0;
+    let mut frame = 8;
+    let frame_max = (FRAME_TOKENS_MAX / lanes / configuration.tokens_per_step()).max(1) as u64;
+    while done < steps && bad.is_empty() {
+        if stage.stop.asked() {
+            report.stopped = true;
+            break;
+        }
+        let count = (frame.min(frame_max)).min(steps - done);
+        let mut tokens = Vec::with_capacity(lanes * count as usize * configuration.tokens_per_step());
+        for stream in &streams {
+            policy.fill(&configuration, *stream, done, done + count, &mut tokens);
+        }
+        let play = Play {
+            lane_first: 0,
+            lane_count: lanes,
+            step_count: count as usize,
+            tokens: &tokens,
+            grain: None,
+            window: lockstep_core::wire::WINDOW_STEPS_MAX as usize,
+        };
+        let began = Instant::now();
+        let (expected, observed) = match pair.advance(play)? {
+            Ok(windows) => windows,
+            Err(error) => return backend_failed(stage, pair, report, &trace_of(0, done + count), error),
+        };
+        if began.elapsed() < FRAME_TIME {
+            frame *= 2;
+        }
+        bad = earliest(&expected, &observed);
+        if bad.is_empty() {
+            report.counts.live_free_running += lanes as u64 * count;
+            report.counts.episodes += expected.iter().map(|lane| u64::from(lane.episodes_ended)).sum::<u64>();
+        }
+        stage.watch.advance(lanes as u64 * count);
+        done += count;
+    }
+    if bad.is_empty() {
+        report.counts.traces += if done > 0 { lanes as u64 } else { 0 };
+        return Ok(true);
+    }
+    report.counts.traces += (lanes - bad.len()) as u64;
+    for lane in bad.into_iter().take(4) {
+        examine(stage, pair, report, &trace_of(lane, done))?;
+    }
+    Ok(report.findings.is_empty())
+}
+
+/// The lanes whose digests differ in the earliest window that differs in any lane.
+fn earliest(expected: &[Windows], observed: &[Windows]) -> BTreeSet<usize> {
+    let first_bad = |(theirs, ours): (&Windows, &Windows)| theirs.chains.iter().zip(&ours.chains).position(|(a, b)| a != b);
+    let firsts: Vec<Option<usize>> = expected.iter().zip(observed).map(first_bad).collect();
+    let Some(first) = firsts.iter().flatten().min() else { return BTreeSet::new() };
+    firsts.iter().enumerate().filter(|(_, bad)| *bad == &Some(*first)).map(|(lane, _)| lane).collect()
+}
+
+/// Plays a lane whose digest differed again, alone and in full.
+fn examine(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, trace: &Trace) -> Result<(), SideError> {
+    match pair.check(trace)? {
+        Verdict::Diverged(divergence) => {
+            let finding = found(stage, pair, "rollout", trace, divergence)?;
+            add(&mut report.findings, finding);
+        }
+        Verdict::Known(name) => *report.known.entry(name).or_default() += 1,
+        Verdict::Agree => report.checks.push(Check {
+            claim: "a lane whose digest differs in a batch differs alone too".into(),
+            side: stage.backend.to_owned(),
+            outcome: CheckOutcome::Failed(format!(
+                "stream {} differed among {} lanes and agrees by itself: a neighbour, its place or time plays a part",
+                trace.stream, stage.lanes
+            )),
+        }),
+    }
+    Ok(())
+}
+
+fn backend_failed(
+    stage: &mut Stage<'_>,
+    pair: &mut Pair,
+    report: &mut TierReport,
+    trace: &Trace,
+    error: SideError,
+) -> Result<bool, SideError> {
+    if !error.is_behaviour() {
+        return Err(error);
+    }
+    pair.backend.restart()?;
+    let divergence = match pair.check(trace)? {
+        Verdict::Diverged(divergence) => divergence,
+        // It fails among others and not alone, so there is nothing to shrink: the failure itself is reported.
+        _ => {
+            report.checks.push(Check {
+                claim: "the backend plays many lanes".into(),
+                side: stage.backend.to_owned(),
+                outcome: CheckOutcome::Failed(failure(None, &error).difference.fields[0].observed.clone()),
+            });
+            return Ok(false);
+        }
+    };
+    let finding = found(stage, pair, "rollout", trace, divergence)?;
+    add(&mut report.findings, finding);
+    Ok(false)
+}
+
+/// One batch in full, where tolerances forbid digests.
+fn in_full(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, batch: u64) -> Result<(), SideError> {
+    let configuration = stage.configuration.clone();
+    let horizon = pair.tolerances.horizon().map_or(stage.trace_steps, |horizon| horizon as usize);
+    let steps = stage.trace_steps.min(horizon) as u64;
+    let mut tokens = Vec::new();
+    Tokens::new(stage.seed).fill(&configuration, batch, 0, steps, &mut tokens);
+    let trace = Trace::seeded(&configuration, stage.seed, batch, tokens);
+    match pair.check(&trace)? {
+        Verdict::Agree => {
+            report.counts.live_free_running += steps;
+            report.counts.traces += 1;
+        }
+        Verdict::Known(name) => {
+            *report.known.entry(name).or_default() += 1;
+            report.counts.live_free_running += steps;
+        }
+        Verdict::Diverged(divergence) => {
+            let finding = found(stage, pair, "rollout", &trace, divergence)?;
+            add(&mut report.findings, finding);
+        }
+    }
+    stage.watch.advance(steps);
+    Ok(())
+}
+
+/// Each step from the reference's own state: lane i of the backend gets state i.
+fn teacher_force(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Result<(), SideError> {
+    let configuration = stage.configuration.clone();
+    if !report.agrees() || stage.stop.asked() {
+        return Ok(());
+    }
+    if pair.backend.capabilities.inject != "full" || configuration.level == Level::Recorded {
+        let reason = if configuration.level == Level::Recorded {
+            "draws are recorded, and an injected state has no place in them".to_owned()
+        } else {
+            format!("{} can't be injected", stage.backend)
+        };
+        report.checks.push(Check {
+            claim: "each step agrees from the reference's state".into(),
+            side: stage.backend.to_owned(),
+            outcome: CheckOutcome::Skipped(reason),
+        });
+        return Ok(());
+    }
+    let total = FORCED_STEPS.min(stage.rollout_steps as usize / 4).max(64);
+    let per_trace = 256.min(total);
+    for stream in 0..(total / per_trace) as u64 {
+        let mut tokens = Vec::new();
+        let stream = (1 << 41) + stream;
+        Tokens::new(stage.seed).fill(&configuration, stream, 0, per_trace as u64, &mut tokens);
+        let trace = Trace::seeded(&configuration, stage.seed, stream, tokens);
+        if !force_one(stage, pair, report, &trace)? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn force_one(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, trace: &Trace) -> Result<bool, SideError> {
+    let configuration = stage.configuration.clone();
+    let per_step = configuration.tokens_per_step();
+    let start = trace.lane_start(0);
+    let mut before = pair.reference.reset_in_full(&start, Mode::State)?;
+    let play = Play::one_lane(&configuration, 0, &trace.tokens);
+    let records = pair.reference.play_in_full(play, Mode::State)?.remove(0);
+    let (mut episode, mut elapsed, mut draw_index) = (0, 0, before.record.draws.len() as u32);
+    for stepped in &records {
+        let record = &stepped.record;
+        if record.kind == lockstep_core::HEAD_STEP {
+            let injection = Injection {
+                start: LaneStart { episode, ..start.clone() },
+                elapsed,
+                draw_index,
+                state: before.record.canonical.clone(),
+                observations: before.record.observations.clone(),
+            };
+            let tokens = &trace.tokens[stepped.step * per_step..(stepped.step + 1) * per_step];
+            let injected = pair.backend.inject(&[injection]);
+            let observed = injected.and_then(|_| {
+                pair.backend.play_in_full(Play::one_lane(&configuration, 0, tokens), Mode::State)
+            });
+            let observed = match observed {
+                Ok(mut lanes) => lanes.remove(0),
+                Err(error) => return backend_failed(stage, pair, report, trace, error),
+            };
+            let mut tolerances = crate::compare::Tolerances::select(
+                &configuration,
+                stage.backend,
+                "default",
+                "rollout",
+                ToleranceMode::TeacherForced,
+            );
+            if crate::compare::compare(&configuration, &mut tolerances, record, &observed[0].record).is_some() {
+                return forced_divergence(stage, pair, report, &trace.truncated(stepped.step + 1));
+            }
+            report.counts.live_teacher_forced += 1;
+            elapsed += 1;
+        }
+        draw_index += record.draws.len() as u32;
+        if record.ended() {
+            (episode, elapsed, draw_index) = (episode + 1, 0, 0);
+        }
+        before = stepped.clone();
+    }
+    Ok(true)
+}
+
+/// A step that differs from the reference's state, though free-running play up to it may agree.
+fn forced_divergence(
+    stage: &mut Stage<'_>,
+    pair: &mut Pair,
+    report: &mut TierReport,
+    trace: &Trace,
+) -> Result<bool, SideError> {
+    match pair.check(trace)? {
+        Verdict::Diverged(divergence) => {
+            let finding = found(stage, pair, "rollout", trace, divergence)?;
+            add(&mut report.findings, finding);
+        }
+        _ => report.checks.push(Check {
+            claim: "each step agrees from the reference's state".into(),
+            side: stage.backend.to_owned(),
+            outcome: CheckOutcome::Failed(format!(
+                "step {} of stream {} differs from the reference's state and agrees from the start: inject loses something",
+                trace.steps(),
+                trace.stream
+            )),
+        }),
+    }
+    Ok(false)
+}
+
+/// The last resort: how often each value was drawn at each site, on both sides.
+fn compare_statistics(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Result<(), SideError> {
+    let configuration = stage.configuration.clone();
+    type Tables = BTreeMap<(u32, u64), Vec<u64>>;
+    let mut tables: [Tables; 2] = Default::default();
+    let steps = (stage.trace_steps as u64).min(1024);
+    let traces = (stage.rollout_steps / steps).clamp(1, 256);
+    for stream in 0..traces {
+        if stage.stop.asked() {
+            report.stopped = true;
+            break;
+        }
+        let mut tokens = Vec::new();
+        Tokens::new(stage.seed).fill(&configuration, stream, 0, steps, &mut tokens);
+        let start = LaneStart { lane: 0, seed: stage.seed, stream, episode: 0, source: Source::Seeded };
+        for (side, table) in [&mut pair.reference, &mut pair.backend].into_iter().zip(&mut tables) {
+            side.reset(std::slice::from_ref(&start))?;
+            side.play(Play::one_lane(&configuration, 0, &tokens))?;
+            for draw in side.draws(0)? {
+                if draw.bound <= 4096 {
+                    let counts = table.entry((draw.site, draw.bound)).or_insert_with(|| vec![0; draw.bound as usize]);
+                    counts[draw.value.min(draw.bound - 1) as usize] += 1;
+                }
+            }
+        }
+        stage.watch.advance(steps);
+    }
+    let [expected, observed] = tables;
+    let sites: BTreeSet<(u32, u64)> = expected.keys().chain(observed.keys()).copied().collect();
+    for (site, bound) in sites {
+        let empty = vec![0; bound as usize];
+        let theirs = expected.get(&(site, bound)).unwrap_or(&empty);
+        let ours = observed.get(&(site, bound)).unwrap_or(&empty);
+        let result = compare_frequencies(theirs, ours);
+        let name = configuration.sites.get(site as usize).map_or("unnamed", String::as_str);
+        let missing = theirs.iter().sum::<u64>() == 0 || ours.iter().sum::<u64>() == 0;
+        let (n, m) = (theirs.iter().sum::<u64>(), ours.iter().sum::<u64>());
+        let outcome = if missing || result.differ() {
+            CheckOutcome::Failed(format!("G = {:.1} with {} degrees of freedom, {n} and {m} draws", result.g, result.freedom))
+        } else {
+            CheckOutcome::Passed
+        };
+        let claim = format!(
+            "draws below {bound} at {name} are as frequent ({n} and {m} draws; a difference of {:.1} % would be seen)",
+            100.0 * result.detectable
+        );
+        report.checks.push(Check { claim, side: stage.backend.to_owned(), outcome });
+    }
+    Ok(())
+}
+
+/// Adds a finding unless the same kind is there, shrunk to as few steps.
+fn add(findings: &mut Vec<Finding>, finding: Finding) {
+    let kind = finding.minimized.divergence.kind();
+    let same = findings.iter_mut().find(|other| other.minimized.divergence.kind() == kind);
+    match same {
+        Some(other) if finding.minimized.trace.steps() < other.minimized.trace.steps() => *other = finding,
+        Some(_) => {}
+        None => findings.push(finding),
+    }
+}
