@@ -18,3 +18,8 @@ pub mod keep;
 pub mod sides;
 pub mod tiers;
 pub mod watch;
+pub mod reference;
+pub mod runner;
+pub mod certificate;
+pub mod suite;
+pub mod verify;

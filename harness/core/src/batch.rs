@@ -3,6 +3,7 @@
 //! The reset modes are Gymnasium's, and `reference`, which is what the reference itself does and what is verified; a
 //! test proves the others once against manual resets.
 
+use crate::backend::Fault;
 use crate::lane::{Header, Lane, Source};
 use crate::rules::Rules;
 use crate::scalar::refuse_undefined;
@@ -66,8 +67,13 @@ impl<R: Rules> Batch<R> {
     /// If the mode does not fit an environment that resets itself, or the other way round.
     pub fn new(world: R::World, lane_count: usize, mode: ResetMode) -> Result<Self, BatchError> {
         let shape = R::shape(&world);
-        if mode == ResetMode::Reference && shape.resets == Resets::Harness {
-            return Err(BatchError(format!("{} does not reset itself: use NextStep, SameStep or Disabled", R::NAME)));
+        match (mode, shape.resets) {
+            (ResetMode::Reference, Resets::Harness) => {
+                let name = R::NAME;
+                return Err(BatchError(format!("{name} does not reset itself: use NextStep, SameStep or Disabled")));
+            }
+            (ResetMode::Reference, Resets::Reference) | (_, Resets::Harness) => {}
+            (_, Resets::Reference) => return Err(BatchError(format!("{} resets itself: use Reference", R::NAME))),
         }
         let lanes = (0..lane_count).map(|_| Lane::new(&shape)).collect();
         Ok(Batch { world, shape, mode, lanes, finished: vec![true; lane_count] })
@@ -88,20 +94,23 @@ impl<R: Rules> Batch<R> {
         self.lanes.len()
     }
 
-    /// Starts all lanes (or those in `which`) at their first episode; writes observations and masks.
+    /// Starts all lanes (or those in `which`) at their first episode; writes their observations and masks, and clears
+    /// their rewards and flags. What belongs to the other lanes is not touched.
     pub fn reset(&mut self, seed: u64, which: Option<&[bool]>, out: &mut Buffers<'_, R::Reward>) {
-        for (i, lane) in self.lanes.iter_mut().enumerate() {
-            if which.is_none_or(|which| which[i]) {
-                lane.header = Header { seed, stream: i as u64, ..Header::default() };
-                lane.source = Source::Seeded;
-                lane.reset(&self.world, &self.shape);
-                self.finished[i] = false;
-            }
-        }
-        self.for_each(out, |_, _, _, place| {
-            *place.terminated = 0;
-            *place.truncated = 0;
-        });
+        let (world, shape) = (&self.world, &self.shape);
+        let places = Places::new(shape, out);
+        self.lanes.par_iter_mut().zip(&mut self.finished).zip(places).enumerate().for_each(
+            |(i, ((lane, finished), place))| {
+                if which.is_none_or(|which| which[i]) {
+                    lane.header = Header { seed, stream: i as u64, ..Header::default() };
+                    lane.source = Source::Seeded;
+                    lane.reset(world, shape);
+                    *finished = false;
+                    (*place.terminated, *place.truncated) = (0, 0);
+                    lane.copy_out(place.observations, place.rewards, place.masks);
+                }
+            },
+        );
     }
 
     /// Plays one step of all lanes. `tokens` has `lanes × agents × width` words.
@@ -114,8 +123,9 @@ impl<R: Rules> Batch<R> {
             let expected = per_lane * self.lanes.len();
             return Err(BatchError(format!("{} action tokens for {expected}", tokens.len())));
         }
-        refuse_undefined(self.shape.action, tokens)
-            .map_err(|fault| BatchError(format!("{fault:?}")))?;
+        refuse_undefined(self.shape.action, tokens).map_err(|fault| match fault {
+            Fault::BadRequest(error) | Fault::Refused(error) => BatchError(error),
+        })?;
         if self.mode == ResetMode::Disabled
             && let Some(lane) = self.finished.iter().position(|finished| *finished)
         {
@@ -134,7 +144,7 @@ impl<R: Rules> Batch<R> {
                     (*place.terminated, *place.truncated) = (outcome.terminated.into(), outcome.truncated.into());
                     *finished = outcome.terminated || outcome.truncated;
                     place.rewards.copy_from_slice(lane.rewards());
-                    if *finished && mode == ResetMode::SameStep && shape.resets == Resets::Harness {
+                    if *finished && mode == ResetMode::SameStep {
                         place.final_observations.copy_from_slice(lane.observation());
                         lane.reset(world, shape);
                         place.observations.copy_from_slice(lane.observation());
@@ -142,7 +152,7 @@ impl<R: Rules> Batch<R> {
                         *finished = false;
                         return;
                     }
-                    if shape.resets == Resets::Reference {
+                    if mode == ResetMode::Reference {
                         *finished = false;
                     }
                 }
@@ -150,18 +160,6 @@ impl<R: Rules> Batch<R> {
             },
         );
         Ok(())
-    }
-
-    fn for_each(
-        &mut self,
-        out: &mut Buffers<'_, R::Reward>,
-        and: impl Fn(&mut Lane<R>, &R::World, &Shape, &mut Place<'_, R::Reward>) + Sync,
-    ) {
-        let (world, shape) = (&self.world, &self.shape);
-        self.lanes.par_iter_mut().zip(Places::new(shape, out)).for_each(|(lane, mut place)| {
-            lane.copy_out(place.observations, place.rewards, place.masks);
-            and(lane, world, shape, &mut place);
-        });
     }
 
     /// A copy of one lane, to save.

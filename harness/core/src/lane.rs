@@ -157,7 +157,7 @@ impl<R: Rules> Lane<R> {
                 rows,
             },
         );
-        self.header.elapsed += 1;
+        self.header.elapsed = self.header.elapsed.wrapping_add(1);
         outcome.truncated |= shape.episode_steps_max.is_some_and(|limit| self.header.elapsed >= limit);
         if outcome.terminated || outcome.truncated {
             self.header.episode = self.header.episode.wrapping_add(1);
@@ -430,7 +430,7 @@ impl LaneDraws<'_, '_> {
             Source::Seeded => {
                 let header = &mut *self.header;
                 let word = draw_word(header.seed, header.stream, header.episode, header.draw_index);
-                header.draw_index += 1;
+                header.draw_index = header.draw_index.wrapping_add(1);
                 (word, false)
             }
             Source::Listed { values, place } => {

@@ -59,16 +59,19 @@ impl<R: Rules> Backend for Scalar<R> {
         refuse_undefined(self.shape.action, request.tokens)?;
         let (world, shape) = (&self.world, &self.shape);
         let lanes = &mut self.lanes[request.lane_first..request.lane_first + request.lane_count];
-        let lane_tokens = (request.step_count * shape.tokens_per_step()).max(1);
+        // Not chunks of `tokens`: without any token there would be no chunks, and no answer for the lanes.
+        let lane_size = request.step_count * shape.tokens_per_step();
+        let lane_tokens = |i: usize| &request.tokens[i * lane_size..(i + 1) * lane_size];
         if request.mode == Mode::Digest {
             let stride = 4 + 8 * request.step_count.div_ceil(request.window);
             let from = reply.len();
             reply.resize(from + stride * request.lane_count, 0);
             lanes
                 .par_iter_mut()
-                .zip(request.tokens.par_chunks(lane_tokens))
                 .zip(reply[from..].par_chunks_mut(stride))
-                .for_each_init(Vec::new, |buffer, ((lane, tokens), out)| {
+                .enumerate()
+                .for_each_init(Vec::new, |buffer, (i, (lane, out))| {
+                    let tokens = lane_tokens(i);
                     let ended = play(lane, world, shape, settled, &request, tokens, buffer, |window, chain| {
                         out[4 + 8 * window..][..8].copy_from_slice(&chain.to_le_bytes());
                     });
@@ -77,8 +80,8 @@ impl<R: Rules> Backend for Scalar<R> {
         } else {
             let replies: Vec<Vec<u8>> = lanes
                 .par_iter_mut()
-                .zip(request.tokens.par_chunks(lane_tokens))
-                .map(|(lane, tokens)| play_in_full(lane, world, shape, settled, &request, tokens))
+                .enumerate()
+                .map(|(i, lane)| play_in_full(lane, world, shape, settled, &request, lane_tokens(i)))
                 .collect();
             replies.iter().for_each(|lane| reply.extend_from_slice(lane));
         }

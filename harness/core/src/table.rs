@@ -67,7 +67,14 @@ struct Handle<R: Rules> {
     batch: Batch<R>,
     shape: CString,
     error: CString,
-    unread: Vec<u8>,
+    unread: Unread,
+}
+
+/// Takes what the caller does not want to read.
+#[derive(Default)]
+struct Unread {
+    observations: Vec<u8>,
+    masks: Vec<u32>,
 }
 
 impl Table {
@@ -168,7 +175,7 @@ fn open_batch<R: Rules>(options: &str, lanes: usize, mode: &str) -> Result<Handl
         .map_err(|error| error.0)?;
     let batch = Batch::<R>::new(world, lanes, mode).map_err(|error| error.0)?;
     let shape = text(shape_json::<R>(batch.shape()).to_string());
-    Ok(Handle { batch, shape, error: CString::default(), unread: Vec::new() })
+    Ok(Handle { batch, shape, error: CString::default(), unread: Unread::default() })
 }
 
 /// # Safety
@@ -195,17 +202,22 @@ unsafe extern "C" fn error<R: Rules>(handle: *mut c_void) -> *const c_char {
 impl<R: Rules> Handle<R> {
     /// # Safety
     /// The pointers have the sizes of the shape.
-    unsafe fn buffers(batch: &Batch<R>, unread: &mut Vec<u8>, raw: &RawBuffers) -> Buffers<'static, R::Reward> {
+    unsafe fn buffers(batch: &Batch<R>, unread: &mut Unread, raw: &RawBuffers) -> Buffers<'static, R::Reward> {
         let (shape, lanes) = (batch.shape(), batch.lane_count());
         let observation = lanes * shape.agents * shape.observation_bytes;
         let masks = lanes * shape.agents * shape.mask_words();
         let final_observations = if raw.final_observations.is_null() {
-            unread.resize(observation, 0);
-            unread.as_mut_ptr()
+            unread.observations.resize(observation, 0);
+            unread.observations.as_mut_ptr()
         } else {
             raw.final_observations
         };
-        let masks_at = if masks == 0 { std::ptr::NonNull::dangling().as_ptr() } else { raw.masks };
+        let masks_at = if raw.masks.is_null() || masks == 0 {
+            unread.masks.resize(masks, 0);
+            unread.masks.as_mut_ptr()
+        } else {
+            raw.masks
+        };
         // SAFETY: the caller's promise; `unread` outlives the call and an empty slice may dangle.
         unsafe {
             Buffers {

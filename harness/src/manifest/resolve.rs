@@ -278,6 +278,9 @@ fn configuration(file: &ManifestFile, name: &str, table: ConfigurationTable) -> 
             if known.reason.trim().is_empty() {
                 return Err(format!("known divergence {} has no reason", known.name));
             }
+            known.expires.parse::<jiff::civil::Date>().map_err(|_| {
+                format!("known divergence {} expires on {:?}, not a day like 2027-01-31", known.name, known.expires)
+            })?;
             let predicate = Predicate::parse(&known.when)
                 .map_err(|error| format!("known divergence {}: {error}", known.name))?;
             Ok((known.clone(), predicate))

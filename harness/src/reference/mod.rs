@@ -1,0 +1,118 @@
+//! References: what `reference.toml` says, and how one prepares itself on first use.
+//!
+//! What is prepared (a virtual environment, a compiled adapter) lies in the user's cache folder under a name that is a
+//! hash of everything that it was made from, so that clones share it, an edit makes a new one, and two runs at once
+//! wait for each other instead of writing over each other.
+
+mod prepare;
+mod tools;
+
+pub(crate) use prepare::files_below;
+pub use prepare::{PrepareError, Prepared, cache_folder, prepare};
+pub use tools::{Tool, Tools, find_tools};
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The version of the format.
+pub const FORMAT: &str = "lockstep/reference/1";
+
+/// `reference.toml` as it stands in the file.
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceFile {
+    /// `lockstep/reference/1`.
+    pub format: String,
+    /// Its name.
+    pub name: String,
+    /// What is pinned.
+    pub version: String,
+    /// What it is and where it comes from.
+    #[serde(default)]
+    pub about: String,
+    /// Its licence.
+    pub licence: String,
+    /// Files that may stand in a prompt, as far as the licence allows.
+    #[serde(default)]
+    pub model_may_read: Vec<String>,
+    /// The adapters; one is the default.
+    pub adapters: BTreeMap<String, AdapterTable>,
+}
+
+/// One adapter.
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdapterTable {
+    /// Whether it is used when none is named.
+    #[serde(default)]
+    pub default: bool,
+    /// How it is started; `{python} {cc} {here} {sdk} {prepared}` are filled in.
+    pub argv: Vec<String>,
+    /// Variables that it is started with, filled in likewise.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// What is done once, in order.
+    #[serde(default)]
+    pub prepare: Vec<PrepareStep>,
+}
+
+/// One step of preparing.
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareStep {
+    /// What people see while it runs.
+    pub say: String,
+    /// The command, filled in as `argv`.
+    pub argv: Vec<String>,
+    /// The reference works without it.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// A reference in its folder.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The SDKs' folder.
+    pub sdk: PathBuf,
+    /// What stands in the file.
+    pub file: ReferenceFile,
+}
+
+impl Reference {
+    /// Reads `reference.toml` in `folder`; the SDKs are in `sdk`.
+    ///
+    /// # Errors
+    /// If the file is missing or not valid.
+    pub fn read(folder: &Path, sdk: &Path) -> Result<Self, PrepareError> {
+        let path = folder.join("reference.toml");
+        let invalid = |message: String| PrepareError::Invalid { path: path.clone(), message };
+        let text = std::fs::read_to_string(&path).map_err(|error| invalid(error.to_string()))?;
+        let file: ReferenceFile = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        if file.format != FORMAT {
+            return Err(invalid(format!("its format is {:?}, this lockstep reads {FORMAT:?}", file.format)));
+        }
+        if file.adapters.values().filter(|adapter| adapter.default).count() != 1 {
+            return Err(invalid("exactly one adapter is the default".into()));
+        }
+        Ok(Reference { folder: folder.to_owned(), sdk: sdk.to_owned(), file })
+    }
+
+    /// The adapter with this name, or the default one.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn adapter(&self, name: Option<&str>) -> Result<(&str, &AdapterTable), PrepareError> {
+        let found = match name {
+            Some(name) => self.file.adapters.get_key_value(name),
+            None => self.file.adapters.iter().find(|(_, adapter)| adapter.default),
+        };
+        found.map(|(name, adapter)| (name.as_str(), adapter)).ok_or_else(|| PrepareError::NoAdapter {
+            reference: self.file.name.clone(),
+            name: name.unwrap_or_default().to_owned(),
+            known: self.file.adapters.keys().cloned().collect::<Vec<_>>().join(", "),
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! Builds the runner of an environment. The tool links no environment, so one that does not compile never breaks it.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Why there is no runner.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    /// cargo could not be started.
+    #[error("cargo could not be started: {0}\n(hint: install Rust from https://rustup.rs)")]
+    NoCargo(std::io::Error),
+    /// The environment does not compile.
+    #[error("{environment} does not build\n{output}")]
+    DoesNotBuild {
+        /// The environment.
+        environment: String,
+        /// The compiler's errors.
+        output: String,
+    },
+    /// cargo succeeded and made no runner.
+    #[error("{environment} has no binary {binary:?}\n(hint: its Cargo.toml needs a [[bin]] of that name, as in envs/counter)")]
+    NoBinary {
+        /// The environment.
+        environment: String,
+        /// The binary's name.
+        binary: String,
+    },
+}
+
+/// Builds the runner of the environment in `folder` and returns its path.
+///
+/// # Errors
+/// If it does not compile.
+pub fn build(environment: &str, folder: &Path) -> Result<PathBuf, RunnerError> {
+    let binary = format!("lockstep-env-{environment}");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut child = Command::new(cargo)
+        .args(["build", "--message-format=json-render-diagnostics", "--bin", &binary, "--manifest-path"])
+        .arg(folder.join("Cargo.toml"))
+        // Variables that cargo sets for what it runs would make it build everything anew.
+        .env_remove("CARGO_MANIFEST_DIR")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(RunnerError::NoCargo)?;
+    let errors = child.stderr.take().expect("it was piped");
+    let reader = std::thread::spawn(move || {
+        let lines = BufReader::new(errors).lines().map_while(Result::ok);
+        lines.collect::<Vec<String>>().join("\n")
+    });
+    let mut executable = None;
+    for line in BufReader::new(child.stdout.take().expect("it was piped")).lines().map_while(Result::ok) {
+        let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
+        if message["reason"] == "compiler-artifact" && message["target"]["name"] == binary.as_str() {
+            if let Some(path) = message["executable"].as_str() {
+                executable = Some(PathBuf::from(path));
+            }
+        }
+    }
+    let status = child.wait().map_err(RunnerError::NoCargo)?;
+    let output = reader.join().unwrap_or_default();
+    if !status.success() {
+        return Err(RunnerError::DoesNotBuild { environment: environment.to_owned(), output });
+    }
+    executable.ok_or(RunnerError::NoBinary { environment: environment.to_owned(), binary })
+}

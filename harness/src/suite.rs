@@ -1,0 +1,114 @@
+//! The equivalence suite of an environment: one test per tier, backend and configuration, under any test runner.
+//!
+//! Names read `<environment>::<tier>::<backend>::<configuration>`, so that a filter picks what one wants. Rows that can't
+//! run here stay in the listing as ignored, with the reason in their name.
+
+use crate::manifest::Manifest;
+use crate::reference::{Reference, find_tools, prepare};
+use crate::report::replay_block;
+use crate::sides::Processes;
+use crate::tiers::replay::kept_traces;
+use crate::tiers::TIERS;
+use crate::trace::Trace;
+use crate::verify::{Plan, verify};
+use crate::watch::{Silent, Stop};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Free-running steps of a rollout row; `lockstep verify` plays more.
+const ROLLOUT_STEPS: u64 = 200_000;
+
+/// The main function of `tests/equivalence.rs`: `folder` is the environment's, `runner` its binary.
+pub fn main(folder: &str, runner: &str) -> ExitCode {
+    let arguments = Arguments::from_args();
+    let folder = PathBuf::from(folder);
+    let manifest = match Manifest::read(&folder) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    libtest_mimic::run(&arguments, trials(&manifest, Path::new(runner))).exit_code()
+}
+
+fn trials(manifest: &Manifest, runner: &Path) -> Vec<Trial> {
+    let environment = &manifest.file.name;
+    let mut trials = Vec::new();
+    for (backend, table) in &manifest.file.backends {
+        for (tier, missing) in TIERS {
+            let Some(reason) = missing else { continue };
+            let name = format!("{environment}::{tier}::{backend}::all ({reason})");
+            trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
+        }
+        if backend != "rust" {
+            let about = table.about.clone().unwrap_or_default();
+            let name = format!("{environment}::all::{backend}::all (this build has no {backend}: {about})");
+            trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
+            continue;
+        }
+        for path in kept_traces(&manifest.folder.join("traces")) {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let (manifest, runner, backend) = (manifest.clone(), runner.to_owned(), backend.clone());
+            trials.push(Trial::test(format!("{environment}::traces::{backend}::{stem}"), move || {
+                replay_one(&manifest, &runner, &backend, &path)
+            }));
+        }
+        for configuration in manifest.configurations() {
+            for tier in ["contract", "rollout"] {
+                let name = format!("{environment}::{tier}::{backend}::{}", configuration.name);
+                let (manifest, runner, backend) = (manifest.clone(), runner.to_owned(), backend.clone());
+                let configuration = configuration.name.clone();
+                trials.push(Trial::test(name, move || run_tier(&manifest, &runner, &backend, tier, &configuration)));
+            }
+        }
+    }
+    trials
+}
+
+fn sides(manifest: &Manifest, runner: &Path) -> Result<Processes, Failed> {
+    let root = manifest.folder.join("../..");
+    let reference = Reference::read(&root.join("references").join(&manifest.file.reference), &root.join("references/sdk"))?;
+    let prepared = prepare(&reference, None, &find_tools(None), &mut Silent)?;
+    Ok(Processes {
+        reference: prepared.command,
+        runner: runner.to_owned(),
+        logs: std::env::temp_dir().join("lockstep-logs"),
+        deadline: Duration::from_secs(60),
+    })
+}
+
+fn run_tier(manifest: &Manifest, runner: &Path, backend: &str, tier: &str, configuration: &str) -> Result<(), Failed> {
+    let mut plan = Plan::new(backend, seed());
+    plan.configurations = vec![configuration.to_owned()];
+    plan.tiers = vec![tier.to_owned()];
+    let usual = manifest.file.tiers.rollout_steps.get(configuration).copied().unwrap_or(ROLLOUT_STEPS);
+    plan.rollout_steps = Some(usual.min(ROLLOUT_STEPS));
+    eprintln!("seed {:#x} (LOCKSTEP_SEED repeats it)", plan.seed);
+    let result = verify(manifest, &plan, &sides(manifest, runner)?, &mut Silent, &Stop::default())?;
+    if result.agrees() { Ok(()) } else { Err(result.failures().join("\n").into()) }
+}
+
+fn replay_one(manifest: &Manifest, runner: &Path, backend: &str, path: &Path) -> Result<(), Failed> {
+    let trace = Trace::read(manifest, path)?;
+    let configuration = std::sync::Arc::new(manifest.configuration(&trace.configuration)?.clone());
+    let mode = crate::manifest::ToleranceMode::FreeRunning;
+    let mut pair = crate::sides::open_pair(&sides(manifest, runner)?, backend, &configuration, 1, "traces", mode)?;
+    match pair.check(&trace)? {
+        crate::pair::Verdict::Diverged(divergence) => {
+            Err(replay_block(&configuration, &divergence, trace.steps()).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `LOCKSTEP_SEED`, or a fixed one: a test that passed yesterday fails today only if the code has changed.
+fn seed() -> u64 {
+    let given = std::env::var("LOCKSTEP_SEED").ok();
+    let parsed = given.and_then(|text| {
+        text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |digits| u64::from_str_radix(digits, 16).ok())
+    });
+    parsed.unwrap_or(0x10C5)
+}

@@ -1,0 +1,258 @@
+//! One verification of one backend: its configurations through the tiers, cheapest first.
+
+use crate::manifest::{Configuration, Manifest};
+use crate::predicate::Predicate;
+use crate::report::thousands;
+use crate::side::SideError;
+use crate::sides::Sides;
+use crate::stats::rate_bound;
+use crate::tiers::{CheckOutcome, Counts, Stage, TIERS, TierReport, contract, replay, rollout};
+use crate::watch::{Stop, Watch};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Free-running steps of a configuration for which the manifest names no number.
+const ROLLOUT_STEPS: u64 = 100_000;
+/// Lanes of a frame where the manifest names no number.
+const LANES: usize = 64;
+/// Steps of a trace where the manifest names no number.
+const TRACE_STEPS: usize = 1_024;
+
+/// What is to be verified, and how much.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The backend.
+    pub backend: String,
+    /// The configurations, in order; empty for all.
+    pub configurations: Vec<String>,
+    /// The tiers; empty for all.
+    pub tiers: Vec<String>,
+    /// The seed of the run.
+    pub seed: u64,
+    /// Free-running steps of each configuration, instead of the manifest's.
+    pub rollout_steps: Option<u64>,
+    /// Where traces are kept; the environment's own folder if absent.
+    pub traces: Option<PathBuf>,
+    /// Reference steps that shrinking one divergence may cost.
+    pub minimize_steps: u64,
+    /// Findings after which a tier stops.
+    pub findings_max: usize,
+}
+
+impl Plan {
+    /// The default run of a backend.
+    pub fn new(backend: &str, seed: u64) -> Self {
+        Plan {
+            backend: backend.to_owned(),
+            configurations: Vec::new(),
+            tiers: Vec::new(),
+            seed,
+            rollout_steps: None,
+            traces: None,
+            minimize_steps: Stage::MINIMIZE_STEPS,
+            findings_max: 3,
+        }
+    }
+}
+
+/// What came of a verification.
+#[derive(Debug, Clone)]
+pub struct Verification {
+    /// The environment.
+    pub environment: String,
+    /// The backend.
+    pub backend: String,
+    /// The seed of the run.
+    pub seed: u64,
+    /// What each tier did, in order.
+    pub reports: Vec<TierReport>,
+    /// The configurations that were played.
+    pub configurations: Vec<Arc<Configuration>>,
+    /// Tiers that did not run, and why.
+    pub not_run: Vec<(String, String)>,
+    /// It was stopped before its end.
+    pub stopped: bool,
+}
+
+/// Runs the plan. A tier that does not agree ends its configuration; the others still run.
+///
+/// # Errors
+/// If the reference fails, or a side can't be opened.
+pub fn verify(
+    manifest: &Manifest,
+    plan: &Plan,
+    sides: &dyn Sides,
+    watch: &mut dyn Watch,
+    stop: &Stop,
+) -> Result<Verification, SideError> {
+    let asked = |name: &str| plan.configurations.is_empty() || plan.configurations.iter().any(|asked| asked == name);
+    let wanted = |tier: &str| plan.tiers.is_empty() || plan.tiers.iter().any(|asked| asked == tier);
+    let mut result = Verification {
+        environment: manifest.file.name.clone(),
+        backend: plan.backend.clone(),
+        seed: plan.seed,
+        reports: Vec::new(),
+        configurations: Vec::new(),
+        not_run: Vec::new(),
+        stopped: false,
+    };
+    for (tier, reason) in TIERS {
+        match reason {
+            Some(reason) => result.not_run.push((tier.to_owned(), reason.to_owned())),
+            None if !wanted(tier) => result.not_run.push((tier.to_owned(), "not asked for".into())),
+            None => {}
+        }
+    }
+    for configuration in manifest.configurations().iter().filter(|configuration| asked(&configuration.name)) {
+        let configuration = Arc::new(configuration.clone());
+        result.configurations.push(configuration.clone());
+        let tiers = &manifest.file.tiers;
+        let rollout_steps = plan
+            .rollout_steps
+            .or_else(|| tiers.rollout_steps.get(&configuration.name).copied())
+            .unwrap_or(ROLLOUT_STEPS);
+        let buckets = manifest.file.bucket.iter().filter_map(|bucket| {
+            Some((bucket.name.clone(), Predicate::parse(&bucket.when).ok()?))
+        });
+        let mut stage = Stage {
+            sides,
+            backend: &plan.backend,
+            configuration: configuration.clone(),
+            traces: plan.traces.clone().unwrap_or_else(|| manifest.folder.join("traces")),
+            seed: plan.seed,
+            lanes: tiers.lanes.unwrap_or(LANES),
+            trace_steps: tiers.trace_steps.unwrap_or(TRACE_STEPS),
+            rollout_steps,
+            buckets: buckets.collect(),
+            minimize_steps: plan.minimize_steps,
+            findings_max: plan.findings_max,
+            watch: &mut *watch,
+            stop: stop.clone(),
+        };
+        for (tier, _) in TIERS.iter().filter(|(tier, reason)| reason.is_none() && wanted(tier)) {
+            let report = match *tier {
+                "traces" => replay::run(&mut stage, manifest)?,
+                "contract" => contract::run(&mut stage)?,
+                _ => rollout::run(&mut stage)?,
+            };
+            let agrees = report.agrees();
+            result.stopped |= report.stopped;
+            result.reports.push(report);
+            if !agrees || stop.asked() {
+                break;
+            }
+        }
+        if stop.asked() {
+            result.stopped = true;
+            break;
+        }
+    }
+    Ok(result)
+}
+
+impl Verification {
+    /// Whether nothing diverged and no check failed.
+    pub fn agrees(&self) -> bool {
+        self.reports.iter().all(TierReport::agrees)
+    }
+
+    /// The counts of all tiers of one configuration, or of all.
+    pub fn counts(&self, configuration: Option<&str>) -> Counts {
+        let mut counts = Counts::default();
+        for report in self.reports.iter().filter(|report| configuration.is_none_or(|name| report.configuration == name)) {
+            counts.add(report.counts);
+        }
+        counts
+    }
+
+    /// The divergence blocks and failed checks, as people read them.
+    pub fn failures(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        for report in &self.reports {
+            let configuration = self.configurations.iter().find(|other| other.name == report.configuration);
+            let configuration = configuration.expect("a report's configuration was played");
+            texts.extend(report.findings.iter().map(|finding| finding.block(configuration)));
+            texts.extend(report.checks.iter().filter_map(|check| match &check.outcome {
+                CheckOutcome::Failed(why) => Some(format!(
+                    "{} breaks the {} tier in {}\n  claim     {}\n  seen      {}\n",
+                    check.side,
+                    report.tier,
+                    report.configuration,
+                    check.claim,
+                    why.replace('\n', "\n            ")
+                )),
+                _ => None,
+            }));
+        }
+        texts
+    }
+
+    /// A table of what was done, one line per configuration and tier.
+    pub fn table(&self) -> String {
+        let mut text = format!("{:<16} {:<9} {:>13} {:>9} {:>9}  result\n", "configuration", "tier", "live steps", "forced", "traces");
+        for report in &self.reports {
+            let passed = report.checks.iter().filter(|check| check.outcome == CheckOutcome::Passed).count();
+            let skipped = report.checks.iter().filter(|check| matches!(check.outcome, CheckOutcome::Skipped(_))).count();
+            let mut result = if report.agrees() { "agrees".to_owned() } else { "DIVERGES".to_owned() };
+            if !report.checks.is_empty() {
+                result += &format!(", {passed} of {} checks", report.checks.len());
+            }
+            if skipped > 0 {
+                result += &format!(", {skipped} skipped");
+            }
+            if report.stopped {
+                result += ", stopped";
+            }
+            for (name, count) in &report.known {
+                result += &format!(", {count} x known divergence {name}");
+            }
+            text += &format!(
+                "{:<16} {:<9} {:>13} {:>9} {:>9}  {result}\n",
+                report.configuration,
+                report.tier,
+                thousands(report.counts.live_free_running),
+                thousands(report.counts.live_teacher_forced),
+                thousands(report.counts.traces),
+            );
+        }
+        for (tier, reason) in &self.not_run {
+            text += &format!("{:<16} {tier:<9} {:>13} {:>9} {:>9}  not run: {reason}\n", "all", "-", "-", "-");
+        }
+        text
+    }
+
+    /// All of it as JSON.
+    pub fn json(&self) -> Value {
+        let reports: Vec<Value> = self
+            .reports
+            .iter()
+            .map(|report| {
+                let configuration =
+                    self.configurations.iter().find(|other| other.name == report.configuration).expect("it was played");
+                json!({
+                    "configuration": report.configuration,
+                    "tier": report.tier,
+                    "agrees": report.agrees(),
+                    "stopped": report.stopped,
+                    "counts": report.counts,
+                    "trace_divergence_bound_95": rate_bound(report.counts.traces),
+                    "findings": report.findings.iter().map(|finding| finding.json(configuration)).collect::<Vec<_>>(),
+                    "known_divergences": report.known,
+                    "checks": report.checks,
+                    "buckets": report.buckets,
+                    "tolerances_used": report.tolerances_used,
+                })
+            })
+            .collect();
+        json!({
+            "environment": self.environment,
+            "backend": self.backend,
+            "seed": format!("{:#x}", self.seed),
+            "agrees": self.agrees(),
+            "stopped": self.stopped,
+            "tiers": reports,
+            "not_run": self.not_run.iter().map(|(tier, why)| json!({"tier": tier, "reason": why})).collect::<Vec<_>>(),
+        })
+    }
+}

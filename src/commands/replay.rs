@@ -1,0 +1,87 @@
+//! `lockstep replay`: plays one kept trace on both sides.
+
+use super::print_json;
+use crate::exit::{Exit, Failure};
+use crate::project::{Project, ReferenceOptions};
+use crate::terminal::{Progress, agreed, diverged};
+use lockstep_harness::manifest::ToleranceMode;
+use lockstep_harness::pair::Verdict;
+use lockstep_harness::report::{divergence_json, replay_block, shown};
+use lockstep_harness::sides::open_pair;
+use lockstep_harness::trace::{Trace, TraceError};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Play one kept trace on both sides and show the first difference
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  lockstep replay envs/pong/traces/11c7f5d0.jsonl")]
+pub struct Arguments {
+    /// The trace, as `verify` printed it
+    trace: PathBuf,
+    /// The environment, where the trace is not in its folder
+    #[arg(long, short, value_name = "NAME")]
+    environment: Option<String>,
+    /// The backend
+    #[arg(long, default_value = "rust")]
+    backend: String,
+    /// Compare the rows of this grain too
+    #[arg(long, value_name = "NAME")]
+    grain: Option<String>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    reference: ReferenceOptions,
+}
+
+/// Runs the verb.
+pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let (project, trace) = open(&arguments.trace, arguments.environment.as_deref())?;
+    let configuration = Arc::new(project.manifest.configuration(&trace.configuration)?.clone());
+    let grain = arguments.grain.as_ref().map(|name| {
+        let place = configuration.grains.iter().position(|grain| grain.name == *name);
+        place.ok_or_else(|| Failure::usage(format!("{} has no grain {name:?}", project.manifest.file.name)))
+    });
+    let grain = grain.transpose()?;
+    let mut progress = Progress::new(arguments.json);
+    let (sides, _) = project.sides(&arguments.reference, &mut progress)?;
+    let mut pair = open_pair(&sides, &arguments.backend, &configuration, 1, "traces", ToleranceMode::FreeRunning)?;
+    let steps = trace.steps();
+    let (verdict, divergence, exit) = match pair.check_with_grain(&trace, grain)? {
+        Verdict::Agree => ("agrees".to_owned(), None, Exit::Agree),
+        Verdict::Known(name) => (format!("known divergence {name}"), None, Exit::Agree),
+        Verdict::Diverged(divergence) => ("diverges".to_owned(), Some(divergence), Exit::Diverged),
+    };
+    if arguments.json {
+        let divergence = divergence.map(|divergence| divergence_json(&configuration, &divergence));
+        print_json(&json!({
+            "trace": arguments.trace.display().to_string(), "steps": steps, "verdict": verdict, "divergence": divergence,
+        }))?;
+    } else if let Some(divergence) = divergence {
+        diverged(&replay_block(&configuration, &divergence, steps));
+    } else {
+        agreed(&format!("{} {verdict} over {steps} steps of {}", arguments.backend, shown(&arguments.trace)));
+    }
+    Ok(exit)
+}
+
+/// Reads a trace with the manifest of the environment that it names.
+pub fn open(path: &Path, environment: Option<&str>) -> Result<(Project, Trace), Failure> {
+    let text = std::fs::read_to_string(path);
+    if let Err(source) = text {
+        return Err(TraceError::Unreadable { path: path.to_owned(), source }.into());
+    }
+    let project = match environment {
+        Some(name) => Project::find(name)?,
+        None => {
+            let near = path.parent().and_then(Path::parent).filter(|folder| folder.join("env.toml").is_file());
+            match near {
+                Some(folder) => Project::find(&folder.display().to_string())?,
+                None => Project::find(&Trace::environment_of(path)?)?,
+            }
+        }
+    };
+    let trace = Trace::read(&project.manifest, path)?;
+    Ok((project, trace))
+}

@@ -1,0 +1,74 @@
+//! `lockstep test`: the equivalence suites, under nextest where it is installed.
+
+use crate::exit::{Exit, Failure};
+use crate::project::envs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Run the equivalence suites (nextest where installed, else cargo test)
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  lockstep test\n  lockstep test pong --tier rollout\n  lockstep test -- --no-fail-fast\n\nRows are named <environment>::<tier>::<backend>::<configuration>; rows that can't run here are listed as skipped, with the reason.")]
+pub struct Arguments {
+    /// Only this environment; without it everything, the harness's own tests too
+    environment: Option<String>,
+    /// Only this tier
+    #[arg(long, short)]
+    tier: Option<String>,
+    /// Only this backend
+    #[arg(long)]
+    backend: Option<String>,
+    /// Arguments for the test runner
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+/// Runs the verb.
+pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let root = envs().ok_or_else(|| Failure::usage("there is no envs/ here or above\n(hint: go to a clone of lockstep)"))?;
+    let root = root.parent().unwrap_or(Path::new(".")).to_owned();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let nextest = Command::new(&cargo)
+        .args(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let mut command = Command::new(&cargo);
+    command.current_dir(&root);
+    command.args(if nextest { &["nextest", "run"][..] } else { &["test"][..] });
+    match &arguments.environment {
+        Some(name) => {
+            crate::project::Project::find(name)?;
+            command.args(["--package", &format!("lockstep-env-{name}"), "--test", "equivalence"]);
+        }
+        None => {
+            command.arg("--workspace");
+            if !nextest && arguments.tier.is_none() && arguments.backend.is_none() {
+                command.arg("--no-fail-fast");
+            }
+        }
+    }
+    let filter = match (&arguments.tier, &arguments.backend) {
+        (Some(tier), Some(backend)) => Some(format!("::{tier}::{backend}::")),
+        (Some(tier), None) => Some(format!("::{tier}::")),
+        (None, Some(backend)) => Some(format!("::{backend}::")),
+        (None, None) => None,
+    };
+    command.args(filter);
+    if nextest {
+        command.args(["--status-level", "skip", "--final-status-level", "skip", "--no-tests", "fail"]);
+        command.args(&arguments.rest);
+    } else {
+        anstream::eprintln!("(hint: `cargo install --locked cargo-nextest` gives faster runs and better listings)");
+        command.args(&arguments.rest);
+    }
+    let status = command.status().map_err(|error| {
+        Failure::usage(format!("cargo could not be started: {error}\n(hint: install Rust from https://rustup.rs)"))
+    })?;
+    Ok(match status.code() {
+        Some(0) => Exit::Agree,
+        // nextest: the build failed.
+        Some(101) if nextest => Exit::DoesNotBuild,
+        _ => Exit::Diverged,
+    })
+}

@@ -1,0 +1,59 @@
+//! The command `lockstep`: reads arguments, runs one verb, and turns what came of it into words and an exit code.
+
+mod commands;
+mod exit;
+mod project;
+mod terminal;
+
+use clap::{Parser, Subcommand};
+use exit::Exit;
+use std::process::ExitCode;
+
+/// Verifies that a fast reinforcement-learning environment is the same as its slow reference.
+///
+/// Exit codes: 0 agree, 1 diverged, 2 usage, 3 reference unavailable, 4 candidate did not build, 5 budget spent,
+/// 70 our own bug, 130 stopped by Ctrl-C.
+#[derive(Parser)]
+#[command(name = "lockstep", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Example:\n  lockstep verify pong\n\nColours honour NO_COLOR. Kept files go to LOCKSTEP_CACHE, else to the user's cache folder.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Verify(commands::verify::Arguments),
+    Replay(commands::replay::Arguments),
+    Minimize(commands::minimize::Arguments),
+    Certify(commands::certify::Arguments),
+    Doctor(commands::doctor::Arguments),
+    Test(commands::test::Arguments),
+    Schema(commands::schema::Arguments),
+}
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        anstream::eprintln!("error: lockstep itself failed: {panic}\n(hint: please report this, with what you typed)");
+    }));
+    let run = std::panic::catch_unwind(|| {
+        let arguments = Arguments::parse();
+        match arguments.command {
+            Verb::Verify(arguments) => commands::verify::run(arguments),
+            Verb::Replay(arguments) => commands::replay::run(arguments),
+            Verb::Minimize(arguments) => commands::minimize::run(arguments),
+            Verb::Certify(arguments) => commands::certify::run(arguments),
+            Verb::Doctor(arguments) => commands::doctor::run(arguments),
+            Verb::Test(arguments) => commands::test::run(arguments),
+            Verb::Schema(arguments) => commands::schema::run(arguments),
+        }
+    });
+    match run {
+        Ok(Ok(exit)) => exit.into(),
+        Ok(Err(failure)) => {
+            terminal::error(&failure.message);
+            failure.exit.into()
+        }
+        Err(_) => Exit::Bug.into(),
+    }
+}

@@ -1,0 +1,107 @@
+//! Finds what a verb is about: the environment's folder, its reference, its runner.
+
+use crate::exit::Failure;
+use crate::terminal::Progress;
+use lockstep_harness::manifest::Manifest;
+use lockstep_harness::reference::{Prepared, Reference, cache_folder, find_tools, prepare};
+use lockstep_harness::runner;
+use lockstep_harness::sides::Processes;
+use lockstep_harness::watch::Watch;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The options that every verb with a reference has.
+#[derive(clap::Args, Debug, Clone)]
+pub struct ReferenceOptions {
+    /// The adapter of the reference, where it has several (counter has python and c)
+    #[arg(long)]
+    pub adapter: Option<String>,
+    /// The Python that references run with [default: LOCKSTEP_PYTHON, the active environment, python3]
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// How long one request to a side may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub deadline: u64,
+}
+
+/// An environment, found.
+pub struct Project {
+    /// Its manifest.
+    pub manifest: Manifest,
+}
+
+impl Project {
+    /// The environment with this name in `envs/` here or above, or the folder of one.
+    pub fn find(environment: &str) -> Result<Self, Failure> {
+        let folder = if Path::new(environment).join("env.toml").is_file() {
+            PathBuf::from(environment)
+        } else {
+            named(environment)?
+        };
+        let folder = folder.canonicalize().unwrap_or(folder);
+        Ok(Project { manifest: Manifest::read(&folder)? })
+    }
+
+    /// The clone that the environment is in, as far as references and SDKs go.
+    pub fn root(&self) -> PathBuf {
+        let folder = &self.manifest.folder;
+        let above = folder.ancestors().find(|folder| folder.join("references/sdk").is_dir());
+        above.map_or_else(|| folder.join("../.."), Path::to_owned)
+    }
+
+    /// Reads its reference.
+    pub fn reference(&self) -> Result<Reference, Failure> {
+        let root = self.root();
+        let named = root.join("references").join(&self.manifest.file.reference);
+        let own = self.manifest.folder.join(&self.manifest.file.reference);
+        let folder = if named.join("reference.toml").is_file() { named } else { own };
+        Ok(Reference::read(&folder, &root.join("references/sdk"))?)
+    }
+
+    /// Prepares the reference and builds the runner.
+    pub fn sides(&self, options: &ReferenceOptions, progress: &mut Progress) -> Result<(Processes, Prepared), Failure> {
+        let tools = find_tools(options.python.as_deref());
+        let prepared = prepare(&self.reference()?, options.adapter.as_deref(), &tools, progress)?;
+        progress.begin(&format!("building {}", self.manifest.file.name), 0);
+        let runner = runner::build(&self.manifest.file.name, &self.manifest.folder);
+        progress.end();
+        let sides = Processes {
+            reference: prepared.command.clone(),
+            runner: runner?,
+            logs: cache_folder().join("logs"),
+            deadline: Duration::from_secs(options.deadline.max(1)),
+        };
+        Ok((sides, prepared))
+    }
+}
+
+/// The names of the environments in `envs/` here or above.
+pub fn known() -> Vec<String> {
+    let Some(folder) = envs() else { return Vec::new() };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter(|entry| entry.path().join("env.toml").is_file())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// `envs/` here or above.
+pub fn envs() -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    here.ancestors().map(|folder| folder.join("envs")).find(|folder| folder.is_dir())
+}
+
+fn named(environment: &str) -> Result<PathBuf, Failure> {
+    let folder = envs().map(|envs| envs.join(environment)).filter(|folder| folder.join("env.toml").is_file());
+    folder.ok_or_else(|| {
+        let known = known();
+        let hint = if known.is_empty() {
+            "go to a clone of lockstep, or name the folder that holds env.toml".to_owned()
+        } else {
+            format!("there are {}; or name the folder that holds env.toml", known.join(", "))
+        };
+        Failure::usage(format!("there is no environment {environment:?}\n(hint: {hint})"))
+    })
+}
