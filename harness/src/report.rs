@@ -56,6 +56,14 @@ impl Finding {
         text
     }
 
+    /// Removes its files: a shorter trace of the same kind takes its place.
+    pub fn forget(&self) {
+        for path in self.kept.iter().chain(&self.kept_short) {
+            // If it can't be removed it stays, as one trace more that is replayed.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
     /// The same as JSON.
     pub fn json(&self, configuration: &Configuration) -> Value {
         let minimized = &self.minimized;

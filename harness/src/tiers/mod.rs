@@ -177,11 +177,10 @@ pub(crate) fn found(
 ) -> Result<Finding, SideError> {
     let configuration = stage.configuration.clone();
     let mut raw = trace.truncated(divergence.steps_needed());
-    raw.note = note(stage.backend, tier, &divergence, trace.steps());
+    raw.note = note(stage.backend, tier, &divergence, raw.steps());
     let raw_kept = keep(&stage.traces, &configuration, &raw);
     stage.watch.say(&format!("{} diverges after {} steps; shrinking", stage.backend, divergence.steps_needed()));
-    let mut minimized = minimize(pair, &raw, divergence, stage.minimize_steps)?;
-    minimized.from_steps = trace.steps().max(minimized.from_steps);
+    let minimized = minimize(pair, &raw, divergence, stage.minimize_steps)?;
     let named = |minimized: &Minimized, trace: &Trace, divergence: &Divergence| {
         let mut trace = trace.clone();
         trace.note = note(stage.backend, tier, divergence, minimized.from_steps);

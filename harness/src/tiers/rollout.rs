@@ -4,9 +4,9 @@
 //! beside the work. When a lane's digest differs, that lane alone is played again in full.
 
 use super::{Stage, TierReport, Tokens, found};
+use crate::divergence::Divergence;
 use crate::manifest::{Level, ToleranceMode};
 use crate::pair::{Pair, Verdict, failure};
-use crate::report::Finding;
 use crate::side::{Injection, LaneStart, Play, SideError, Source, Windows};
 use crate::sides::open_pair;
 use crate::stats::compare_frequencies;
@@ -70,10 +70,7 @@ fn sample(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Re
                 count_buckets(stage, pair, &trace, report)?;
             }
             Verdict::Known(name) => *report.known.entry(name).or_default() += 1,
-            Verdict::Diverged(divergence) => {
-                let finding = found(stage, pair, "rollout", &trace, divergence)?;
-                add(&mut report.findings, finding);
-            }
+            Verdict::Diverged(divergence) => shrink_if_new(stage, pair, report, &trace, divergence)?,
         }
         stage.watch.advance(steps);
     }
@@ -102,6 +99,9 @@ fn count_buckets(stage: &Stage<'_>, pair: &mut Pair, trace: &Trace, report: &mut
 
 /// Many lanes, each a trace of its own, compared by digests (or in full where there are tolerances).
 fn free_run(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Result<(), SideError> {
+    if !report.findings.is_empty() {
+        return Ok(());
+    }
     let mut batch = 0;
     while report.counts.live_free_running < stage.rollout_steps && report.findings.len() < stage.findings_max {
         if stage.stop.asked() {
@@ -168,7 +168,7 @@ fn by_digest(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, ba
             Err(error) => return backend_failed(stage, pair, report, &trace_of(0, done + count), error),
         };
         if began.elapsed() < FRAME_TIME {
-            frame *= 2;
+            frame = (2 * frame).min(frame_max);
         }
         bad = earliest(&expected, &observed);
         if bad.is_empty() {
@@ -200,10 +200,7 @@ fn earliest(expected: &[Windows], observed: &[Windows]) -> BTreeSet<usize> {
 /// Plays a lane whose digest differed again, alone and in full.
 fn examine(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, trace: &Trace) -> Result<(), SideError> {
     match pair.check(trace)? {
-        Verdict::Diverged(divergence) => {
-            let finding = found(stage, pair, "rollout", trace, divergence)?;
-            add(&mut report.findings, finding);
-        }
+        Verdict::Diverged(divergence) => shrink_if_new(stage, pair, report, trace, divergence)?,
         Verdict::Known(name) => *report.known.entry(name).or_default() += 1,
         Verdict::Agree => report.checks.push(Check {
             claim: "a lane whose digest differs in a batch differs alone too".into(),
@@ -240,8 +237,7 @@ fn backend_failed(
             return Ok(false);
         }
     };
-    let finding = found(stage, pair, "rollout", trace, divergence)?;
-    add(&mut report.findings, finding);
+    shrink_if_new(stage, pair, report, trace, divergence)?;
     Ok(false)
 }
 
@@ -262,10 +258,7 @@ fn in_full(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, batc
             *report.known.entry(name).or_default() += 1;
             report.counts.live_free_running += steps;
         }
-        Verdict::Diverged(divergence) => {
-            let finding = found(stage, pair, "rollout", &trace, divergence)?;
-            add(&mut report.findings, finding);
-        }
+        Verdict::Diverged(divergence) => shrink_if_new(stage, pair, report, &trace, divergence)?,
     }
     stage.watch.advance(steps);
     Ok(())
@@ -361,10 +354,7 @@ fn forced_divergence(
     trace: &Trace,
 ) -> Result<bool, SideError> {
     match pair.check(trace)? {
-        Verdict::Diverged(divergence) => {
-            let finding = found(stage, pair, "rollout", trace, divergence)?;
-            add(&mut report.findings, finding);
-        }
+        Verdict::Diverged(divergence) => shrink_if_new(stage, pair, report, trace, divergence)?,
         _ => report.checks.push(Check {
             claim: "each step agrees from the reference's state".into(),
             side: stage.backend.to_owned(),
@@ -429,13 +419,22 @@ fn compare_statistics(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierR
     Ok(())
 }
 
-/// Adds a finding unless the same kind is there, shrunk to as few steps.
-fn add(findings: &mut Vec<Finding>, finding: Finding) {
-    let kind = finding.minimized.divergence.kind();
-    let same = findings.iter_mut().find(|other| other.minimized.divergence.kind() == kind);
+/// Shrinks and keeps a divergence, unless one of its kind was shrunk to fewer steps than this one shows it in.
+fn shrink_if_new(
+    stage: &mut Stage<'_>,
+    pair: &mut Pair,
+    report: &mut TierReport,
+    trace: &Trace,
+    divergence: Box<Divergence>,
+) -> Result<(), SideError> {
+    let same = report.findings.iter().position(|other| other.minimized.divergence.kind() == divergence.kind());
     match same {
-        Some(other) if finding.minimized.trace.steps() < other.minimized.trace.steps() => *other = finding,
+        None => report.findings.push(found(stage, pair, "rollout", trace, divergence)?),
+        Some(at) if divergence.steps_needed() < report.findings[at].minimized.trace.steps() => {
+            report.findings[at].forget();
+            report.findings[at] = found(stage, pair, "rollout", trace, divergence)?;
+        }
         Some(_) => {}
-        None => findings.push(finding),
     }
+    Ok(())
 }
