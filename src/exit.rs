@@ -62,7 +62,8 @@ impl From<TraceError> for Failure {
 
 impl From<PrepareError> for Failure {
     fn from(error: PrepareError) -> Self {
-        let exit = if matches!(error, PrepareError::NoAdapter { .. }) { Exit::Usage } else { Exit::ReferenceUnavailable };
+        let exit =
+            if matches!(error, PrepareError::NoAdapter { .. }) { Exit::Usage } else { Exit::ReferenceUnavailable };
         Failure { exit, message: error.to_string() }
     }
 }

@@ -15,7 +15,9 @@ use std::process::ExitCode;
 /// 70 our own bug, 130 stopped by Ctrl-C.
 #[derive(Parser)]
 #[command(name = "lockstep", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Example:\n  lockstep verify pong\n\nColours honour NO_COLOR. Kept files go to LOCKSTEP_CACHE, else to the user's cache folder.")]
+#[command(
+    after_help = "Example:\n  lockstep verify pong\n\nColours honour NO_COLOR. Kept files go to LOCKSTEP_CACHE, else to the user's cache folder."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Verb,

@@ -16,6 +16,9 @@ pub struct ReferenceOptions {
     /// The adapter of the reference, where it has several (counter has python and c)
     #[arg(long)]
     pub adapter: Option<String>,
+    /// Another folder with a reference.toml, instead of the manifest's
+    #[arg(long, value_name = "FOLDER")]
+    pub reference: Option<PathBuf>,
     /// The Python that references run with [default: LOCKSTEP_PYTHON, the active environment, python3]
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
@@ -49,9 +52,13 @@ impl Project {
         above.map_or_else(|| folder.join("../.."), Path::to_owned)
     }
 
-    /// Reads its reference.
-    pub fn reference(&self) -> Result<Reference, Failure> {
+    /// Reads its reference, or the one in another folder.
+    pub fn reference(&self, instead: Option<&Path>) -> Result<Reference, Failure> {
         let root = self.root();
+        if let Some(folder) = instead {
+            let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+            return Ok(Reference::read(&folder, &root.join("references/sdk"))?);
+        }
         let named = root.join("references").join(&self.manifest.file.reference);
         let own = self.manifest.folder.join(&self.manifest.file.reference);
         let folder = if named.join("reference.toml").is_file() { named } else { own };
@@ -61,7 +68,8 @@ impl Project {
     /// Prepares the reference and builds the runner.
     pub fn sides(&self, options: &ReferenceOptions, progress: &mut Progress) -> Result<(Processes, Prepared), Failure> {
         let tools = find_tools(options.python.as_deref());
-        let prepared = prepare(&self.reference()?, options.adapter.as_deref(), &tools, progress)?;
+        let prepared =
+            prepare(&self.reference(options.reference.as_deref())?, options.adapter.as_deref(), &tools, progress)?;
         progress.begin(&format!("building {}", self.manifest.file.name), 0);
         let runner = runner::build(&self.manifest.file.name, &self.manifest.folder);
         progress.end();

@@ -173,7 +173,8 @@ pub fn hash_source(manifest: &Manifest, core: &Path) -> io::Result<Source> {
         let table: toml::Table = toml::from_str(&text).ok()?;
         Some(table.get("profile")?.get("dev")?.to_string())
     });
-    let flags = format!("dev {} RUSTFLAGS={}", profile.unwrap_or_default(), std::env::var("RUSTFLAGS").unwrap_or_default());
+    let flags =
+        format!("dev {} RUSTFLAGS={}", profile.unwrap_or_default(), std::env::var("RUSTFLAGS").unwrap_or_default());
     let hash = hex(&Sha256::digest(format!("{rules}\n{core}\n{compiler}\n{flags}")));
     Ok(Source { hash, rules, core, compiler, flags })
 }
@@ -333,7 +334,11 @@ impl Certificate {
         let certificate: Certificate =
             serde_json::from_str(&text).map_err(|error| format!("{} is not valid: {error}", path.display()))?;
         if certificate.format != FORMAT {
-            return Err(format!("{} has the format {:?}, this lockstep reads {FORMAT:?}", path.display(), certificate.format));
+            return Err(format!(
+                "{} has the format {:?}, this lockstep reads {FORMAT:?}",
+                path.display(),
+                certificate.format
+            ));
         }
         Ok(certificate)
     }

@@ -87,7 +87,13 @@ pub struct Tolerances {
 
 impl Tolerances {
     /// Those of the manifest that apply.
-    pub fn select(configuration: &Configuration, backend: &str, setting: &str, tier: &str, mode: ToleranceMode) -> Self {
+    pub fn select(
+        configuration: &Configuration,
+        backend: &str,
+        setting: &str,
+        tier: &str,
+        mode: ToleranceMode,
+    ) -> Self {
         let applies = |row: &&ToleranceTable| {
             row.backend == backend
                 && row.setting.as_deref().is_none_or(|name| name == setting)
@@ -132,7 +138,9 @@ impl Tolerances {
 fn ulps(expected: Value, observed: Value) -> f64 {
     fn ordered(value: Value) -> Option<i128> {
         let (bits, sign) = match value {
-            Value::Single(value) if !value.is_nan() => (i128::from(value.to_bits() & 0x7FFF_FFFF), value.is_sign_negative()),
+            Value::Single(value) if !value.is_nan() => {
+                (i128::from(value.to_bits() & 0x7FFF_FFFF), value.is_sign_negative())
+            }
             Value::Double(value) if !value.is_nan() => {
                 (i128::from(value.to_bits() & (u64::MAX >> 1)), value.is_sign_negative())
             }
@@ -314,7 +322,8 @@ fn mask_text(configuration: &Configuration, bytes: &[u8]) -> String {
 }
 
 fn bits(deciders: u32) -> String {
-    let agents: Vec<String> = (0..16).filter(|agent| deciders >> agent & 1 == 1).map(|agent| agent.to_string()).collect();
+    let agents: Vec<String> =
+        (0..16).filter(|agent| deciders >> agent & 1 == 1).map(|agent| agent.to_string()).collect();
     if agents.is_empty() { "nobody".into() } else { format!("agents {}", agents.join(" ")) }
 }
 

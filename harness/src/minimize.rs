@@ -111,8 +111,7 @@ struct Search<'a> {
 impl Search<'_> {
     /// Plays an attempt; if it still diverges in the same way and is simpler, it becomes the best.
     fn attempt(&mut self, trace: Trace) -> Result<bool, SideError> {
-        let cost = trace.steps() as u64;
-        if self.pair.reference.steps_played + cost > self.limit || !self.seen.insert(key(&trace)) {
+        if !self.affords(trace.steps()) || !self.seen.insert(key(&trace)) {
             return Ok(false);
         }
         match self.pair.check(&trace) {
@@ -233,7 +232,7 @@ impl Search<'_> {
 
     /// The random numbers that the best trace uses.
     fn draws_made(&mut self) -> Result<Vec<u32>, SideError> {
-        if self.pair.reference.steps_played + self.best.steps() as u64 > self.limit {
+        if !self.affords(self.best.steps()) {
             return Ok(vec![]);
         }
         let start = self.pair.reference.reset_in_full(&self.best.lane_start(0), Mode::Full)?;
@@ -296,7 +295,8 @@ impl Search<'_> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Err("it does not show within two steps of an injected state: look for state that canonical does not hold".into()))
+        Ok(Err("it does not show within two steps of an injected state: look for state that canonical does not hold"
+            .into()))
     }
 
     /// A trace without tokens that starts in the reference's state after `steps` steps of the best trace.
@@ -344,8 +344,14 @@ impl Search<'_> {
         Ok(Some(trace))
     }
 
+    /// Whether there is budget for so many steps, and after them for confirming the result and finding its row.
+    fn affords(&self, steps: usize) -> bool {
+        let after = self.best.steps() * (CONFIRMATIONS + self.pair.configuration.grains.len());
+        self.pair.reference.steps_played + (steps + after) as u64 <= self.limit
+    }
+
     fn is_spent(&self) -> bool {
-        self.pair.reference.steps_played >= self.limit
+        !self.affords(1)
     }
 
     /// A small number, the same in every run: the search itself must repeat.
@@ -369,7 +375,10 @@ fn simpler_tokens(configuration: &Configuration, token: u32) -> Vec<u32> {
         Action::Continuous { low, high } => {
             let token_of = |value: f32| value.to_bits().rotate_left(1);
             let nice = [0.0, *high, *low, (f32::from_bits(token.rotate_right(1)) * 4.0).round() / 4.0];
-            nice.into_iter().map(token_of).filter(|simpler| *simpler != token && simpler.count_ones() < token.count_ones()).collect()
+            nice.into_iter()
+                .map(token_of)
+                .filter(|simpler| *simpler != token && simpler.count_ones() < token.count_ones())
+                .collect()
         }
     }
 }

@@ -121,12 +121,8 @@ impl Pair {
         if expected.len() != observed.len() {
             let theirs = expected.len().to_string();
             let ours = observed.len().to_string();
-            let field = FieldDifference {
-                label: "records".into(),
-                group: "records".into(),
-                expected: theirs,
-                observed: ours,
-            };
+            let field =
+                FieldDifference { label: "records".into(), group: "records".into(), expected: theirs, observed: ours };
             let difference = Difference { part: Part::Ending, fields: vec![field] };
             let last = expected.last().or(observed.last()).expect("one of them has more").clone();
             let step = Some(done + last.step);
@@ -167,7 +163,6 @@ impl Pair {
     }
 
     /// Starts lane 0 of both sides; the inner error is the backend's.
-    #[expect(clippy::type_complexity, reason = "the outer error is the reference's, the inner the backend's")]
     fn start(&mut self, trace: &Trace) -> Result<Result<(Stepped, Stepped), Box<Divergence>>, SideError> {
         let mut start = trace.lane_start(0);
         if let Some(mut injection) = trace.injection(0) {

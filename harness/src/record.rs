@@ -56,7 +56,8 @@ impl Record {
         let draws = (0..count)
             .map(|_| Ok(Draw { site: input.u32()?, bound: input.u64()?, value: input.u64()? }))
             .collect::<Result<_, Cut>>()?;
-        let rows = if grain && head & 0xFF == lockstep_core::HEAD_STEP { Some((input.u32()?, input.u64()?)) } else { None };
+        let rows =
+            if grain && head & 0xFF == lockstep_core::HEAD_STEP { Some((input.u32()?, input.u64()?)) } else { None };
         let canonical = if state_form { configuration.state_bytes() } else { configuration.canonical_bytes() };
         let record = Record {
             kind: head & 0xFF,
@@ -116,7 +117,11 @@ impl<'a> View<'a> {
 }
 
 /// Cuts the bytes of a record's part into its fields.
-pub fn split<'a>(fields: &'a [Field], bytes: &'a [u8], state_form: bool) -> impl Iterator<Item = (&'a Field, &'a [u8])> {
+pub fn split<'a>(
+    fields: &'a [Field],
+    bytes: &'a [u8],
+    state_form: bool,
+) -> impl Iterator<Item = (&'a Field, &'a [u8])> {
     let mut rest = bytes;
     fields.iter().map(move |field| {
         let (head, tail) = rest.split_at(if state_form { field.state_bytes() } else { field.bytes() });

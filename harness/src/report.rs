@@ -49,7 +49,11 @@ impl Finding {
         match &self.kept {
             Ok(path) => row(&mut text, "replay", &format!("lockstep replay {}", shown(path))),
             Err(trace) => {
-                row(&mut text, "replay", "the trace could not be written; it follows, save it and `lockstep replay` it");
+                row(
+                    &mut text,
+                    "replay",
+                    "the trace could not be written; it follows, save it and `lockstep replay` it",
+                );
                 text.push_str(trace);
             }
         }
@@ -124,7 +128,8 @@ fn headline(divergence: &Divergence, steps: usize, from_steps: usize) -> String 
             format!("{reset}step {} of {}", thousands(step as u64 + 1), thousands(steps as u64))
         }
     };
-    let from = if from_steps > steps { format!(" (minimized from {})", thousands(from_steps as u64)) } else { String::new() };
+    let from =
+        if from_steps > steps { format!(" (minimized from {})", thousands(from_steps as u64)) } else { String::new() };
     if divergence.is_failure() {
         return format!("{} {} {place}{from}\n", divergence.backend, divergence.difference.fields[0].label);
     }
@@ -192,7 +197,7 @@ pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

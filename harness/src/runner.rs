@@ -20,7 +20,9 @@ pub enum RunnerError {
         output: String,
     },
     /// cargo succeeded and made no runner.
-    #[error("{environment} has no binary {binary:?}\n(hint: its Cargo.toml needs a [[bin]] of that name, as in envs/counter)")]
+    #[error(
+        "{environment} has no binary {binary:?}\n(hint: its Cargo.toml needs a [[bin]] of that name, as in envs/counter)"
+    )]
     NoBinary {
         /// The environment.
         environment: String,
@@ -54,10 +56,11 @@ pub fn build(environment: &str, folder: &Path) -> Result<PathBuf, RunnerError> {
     let mut executable = None;
     for line in BufReader::new(child.stdout.take().expect("it was piped")).lines().map_while(Result::ok) {
         let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
-        if message["reason"] == "compiler-artifact" && message["target"]["name"] == binary.as_str() {
-            if let Some(path) = message["executable"].as_str() {
-                executable = Some(PathBuf::from(path));
-            }
+        if message["reason"] == "compiler-artifact"
+            && message["target"]["name"] == binary.as_str()
+            && let Some(path) = message["executable"].as_str()
+        {
+            executable = Some(PathBuf::from(path));
         }
     }
     let status = child.wait().map_err(RunnerError::NoCargo)?;

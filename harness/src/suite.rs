@@ -7,8 +7,8 @@ use crate::manifest::Manifest;
 use crate::reference::{Reference, find_tools, prepare};
 use crate::report::replay_block;
 use crate::sides::Processes;
-use crate::tiers::replay::kept_traces;
 use crate::tiers::TIERS;
+use crate::tiers::replay::kept_traces;
 use crate::trace::Trace;
 use crate::verify::{Plan, verify};
 use crate::watch::{Silent, Stop};
@@ -70,7 +70,8 @@ fn trials(manifest: &Manifest, runner: &Path) -> Vec<Trial> {
 
 fn sides(manifest: &Manifest, runner: &Path) -> Result<Processes, Failed> {
     let root = manifest.folder.join("../..");
-    let reference = Reference::read(&root.join("references").join(&manifest.file.reference), &root.join("references/sdk"))?;
+    let reference =
+        Reference::read(&root.join("references").join(&manifest.file.reference), &root.join("references/sdk"))?;
     let prepared = prepare(&reference, None, &find_tools(None), &mut Silent)?;
     Ok(Processes {
         reference: prepared.command,

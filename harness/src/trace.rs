@@ -164,13 +164,17 @@ pub enum TraceError {
         message: String,
     },
     /// The file ends before its last line.
-    #[error("the trace was cut short: it ends after {steps} steps without its last line\n(hint: copy the whole file, or end it with {{\"end\":{steps}}} if you mean these steps)")]
+    #[error(
+        "the trace was cut short: it ends after {steps} steps without its last line\n(hint: copy the whole file, or end it with {{\"end\":{steps}}} if you mean these steps)"
+    )]
     Cut {
         /// Steps that are there.
         steps: u64,
     },
     /// It comes from another version.
-    #[error("the trace has the format {found:?}, this lockstep reads {FORMAT:?}\n(hint: use the lockstep that wrote it, or a newer one)")]
+    #[error(
+        "the trace has the format {found:?}, this lockstep reads {FORMAT:?}\n(hint: use the lockstep that wrote it, or a newer one)"
+    )]
     Version {
         /// What it has.
         found: String,
@@ -342,8 +346,8 @@ impl Trace {
     /// # Errors
     /// As [`Trace::from_text`].
     pub fn read(manifest: &Manifest, path: &Path) -> Result<Self, TraceError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| TraceError::Unreadable { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| TraceError::Unreadable { path: path.to_owned(), source })?;
         Trace::from_text(manifest, &text)
     }
 
@@ -352,13 +356,15 @@ impl Trace {
     /// # Errors
     /// If the first line is not that of a trace.
     pub fn environment_of(path: &Path) -> Result<String, TraceError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| TraceError::Unreadable { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| TraceError::Unreadable { path: path.to_owned(), source })?;
         let first = text.lines().next().unwrap_or_default();
-        let head: Value = serde_json::from_str(first)
-            .map_err(|error| TraceError::Line { line: 1, message: error.to_string() })?;
+        let head: Value =
+            serde_json::from_str(first).map_err(|error| TraceError::Line { line: 1, message: error.to_string() })?;
         let environment = head["environment"].as_str();
-        environment.map(str::to_owned).ok_or_else(|| TraceError::Line { line: 1, message: "it names no environment".into() })
+        environment
+            .map(str::to_owned)
+            .ok_or_else(|| TraceError::Line { line: 1, message: "it names no environment".into() })
     }
 }
 
@@ -413,10 +419,17 @@ fn start(configuration: &Configuration, head: HeadLine) -> Result<Trace, String>
     };
     if let Some(state) = head.start.state {
         if state.observations.len() != configuration.agents {
-            return Err(format!("the state has {} observations for {} agents", state.observations.len(), configuration.agents));
+            return Err(format!(
+                "the state has {} observations for {} agents",
+                state.observations.len(),
+                configuration.agents
+            ));
         }
-        let observations: Result<Vec<_>, _> =
-            state.observations.iter().map(|fields| fields_from_json(&configuration.observation, fields, false)).collect();
+        let observations: Result<Vec<_>, _> = state
+            .observations
+            .iter()
+            .map(|fields| fields_from_json(&configuration.observation, fields, false))
+            .collect();
         trace.state = Some(StartState {
             elapsed: state.elapsed,
             draw_index: state.draw_index,
@@ -506,7 +519,8 @@ fn region_to_json(bytes: &[u8]) -> Value {
 
 fn region_from_json(field: &Field, value: &Value) -> Result<Vec<u8>, String> {
     let mut bytes = vec![0; field.state_bytes()];
-    let wrong = || format!("region {} is not {{\"bytes\": {}, \"runs\": [[offset, \"hex\"], …]}}", field.name, bytes.len());
+    let wrong =
+        || format!("region {} is not {{\"bytes\": {}, \"runs\": [[offset, \"hex\"], …]}}", field.name, bytes.len());
     let runs = value["runs"].as_array().filter(|_| value["bytes"] == json!(bytes.len())).ok_or_else(wrong)?;
     let mut parsed = Vec::new();
     for run in runs {

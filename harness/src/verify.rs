@@ -112,9 +112,11 @@ pub fn verify(
             .rollout_steps
             .or_else(|| tiers.rollout_steps.get(&configuration.name).copied())
             .unwrap_or(ROLLOUT_STEPS);
-        let buckets = manifest.file.bucket.iter().filter_map(|bucket| {
-            Some((bucket.name.clone(), Predicate::parse(&bucket.when).ok()?))
-        });
+        let buckets = manifest
+            .file
+            .bucket
+            .iter()
+            .filter_map(|bucket| Some((bucket.name.clone(), Predicate::parse(&bucket.when).ok()?)));
         let mut stage = Stage {
             sides,
             backend: &plan.backend,
@@ -160,7 +162,8 @@ impl Verification {
     /// The counts of all tiers of one configuration, or of all.
     pub fn counts(&self, configuration: Option<&str>) -> Counts {
         let mut counts = Counts::default();
-        for report in self.reports.iter().filter(|report| configuration.is_none_or(|name| report.configuration == name)) {
+        for report in self.reports.iter().filter(|report| configuration.is_none_or(|name| report.configuration == name))
+        {
             counts.add(report.counts);
         }
         counts
@@ -190,10 +193,14 @@ impl Verification {
 
     /// A table of what was done, one line per configuration and tier.
     pub fn table(&self) -> String {
-        let mut text = format!("{:<16} {:<9} {:>13} {:>9} {:>9}  result\n", "configuration", "tier", "live steps", "forced", "traces");
+        let mut text = format!(
+            "{:<16} {:<9} {:>13} {:>9} {:>9}  result\n",
+            "configuration", "tier", "live steps", "forced", "traces"
+        );
         for report in &self.reports {
             let passed = report.checks.iter().filter(|check| check.outcome == CheckOutcome::Passed).count();
-            let skipped = report.checks.iter().filter(|check| matches!(check.outcome, CheckOutcome::Skipped(_))).count();
+            let skipped =
+                report.checks.iter().filter(|check| matches!(check.outcome, CheckOutcome::Skipped(_))).count();
             let mut result = if report.agrees() { "agrees".to_owned() } else { "DIVERGES".to_owned() };
             if !report.checks.is_empty() {
                 result += &format!(", {passed} of {} checks", report.checks.len());

@@ -1,6 +1,6 @@
 """Gets PufferLib's Pong from PyPI and compiles the adapter against it; run once by `reference.toml`.
 
-    prepare.py PREPARED HERE SDK CC
+    prepare.py PREPARED HERE SDK-FOR-C CC
 
 PufferLib 3.0.0 is only there as a source distribution, and to install it takes PyTorch. Pong needs one header of it. So
 pip downloads the distribution in an empty virtual environment: its metadata step fails at `import numpy`, on purpose,
@@ -64,7 +64,7 @@ def is_fetched(prepared: Path) -> bool:
 
 
 def fetch(prepared: Path, here: Path, scratch: Path) -> None:
-    """Leaves pong.h and raylib's headers in the prepared folder."""
+    """Leaves pong.h and raylib's headers in a folder."""
     package = download(here, scratch)
     header = package / "pufferlib/ocean/pong/pong.h"
     found = sha256(header)
@@ -86,7 +86,8 @@ def download(here: Path, scratch: Path) -> Path:
     unpacked.mkdir()
     say("downloading pufferlib 3.0.0 from PyPI (61 MB)")
     argv = [str(python), "-m", "pip", "download", "--no-deps", "--no-binary", "pufferlib", "--no-build-isolation"]
-    argv += ["--no-clean", "--require-hashes", "--requirement", str(here / "requirements.lock"), "--dest", str(scratch / "downloaded")]
+    argv += ["--no-clean", "--require-hashes", "--requirement", str(here / "requirements.lock")]
+    argv += ["--dest", str(scratch / "downloaded")]
     environment = dict(os.environ, TMPDIR=str(unpacked), PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1")
     environment.pop("PYTHONPATH", None)
     done = run(argv, env=environment, cwd=scratch)
@@ -129,7 +130,7 @@ def place(source: Path, target: Path) -> None:
 def compile_adapter(prepared: Path, here: Path, sdk: Path, cc: str) -> None:
     say("compiling the adapter")
     partial = prepared / "adapter.partial"
-    argv = [*shlex.split(cc), *FLAGS, "-I", str(sdk / "c"), "-isystem", str(prepared), "-o", str(partial)]
+    argv = [*shlex.split(cc), *FLAGS, "-I", str(sdk), "-isystem", str(prepared), "-o", str(partial)]
     try:
         done = run([*argv, str(here / "adapter.c"), "-lm"])
     except OSError as error:
@@ -146,11 +147,16 @@ def main() -> None:
         sys.exit(2)
     prepared, here, sdk = (Path(argument).resolve() for argument in sys.argv[1:4])
     prepared.mkdir(parents=True, exist_ok=True)
-    if is_fetched(prepared):
+    # Beside the prepared folders, so that an edit of the adapter does not download anew.
+    fetched = prepared.parent / "pufferlib-3.0.0"
+    fetched.mkdir(exist_ok=True)
+    if is_fetched(fetched):
         say("pong.h is there already")
     else:
         with tempfile.TemporaryDirectory(prefix="lockstep-pong-") as scratch:
-            fetch(prepared, here, Path(scratch))
+            fetch(fetched, here, Path(scratch))
+    for path in [*fetched.glob("*.h"), *fetched.glob("LICENSE*")]:
+        place(path, prepared / path.name)
     compile_adapter(prepared, here, sdk, sys.argv[4])
 
 

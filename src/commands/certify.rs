@@ -4,9 +4,7 @@ use super::print_json;
 use crate::exit::{Exit, Failure};
 use crate::project::{Project, ReferenceOptions};
 use crate::terminal::{Progress, agreed, diverged};
-use lockstep_harness::certificate::{
-    Certificate, ReferenceRow, Sealed, count_attempt, hash_source, seal, today,
-};
+use lockstep_harness::certificate::{Certificate, ReferenceRow, Sealed, count_attempt, hash_source, seal, today};
 use lockstep_harness::report::{shown, thousands};
 use lockstep_harness::verify::{Plan, verify};
 use lockstep_harness::watch::Stop;
@@ -14,7 +12,9 @@ use serde_json::json;
 
 /// Verify on sealed seeds and write the certificate, or check that one still holds
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  lockstep certify pong\n  lockstep certify pong --check\n\nThe seeds come from the candidate's hash and a salt that is drawn after it; every attempt is counted in sealed.jsonl.")]
+#[command(
+    after_help = "Examples:\n  lockstep certify pong\n  lockstep certify pong --check\n\nThe seeds come from the candidate's hash and a salt that is drawn after it; every attempt is counted in sealed.jsonl."
+)]
 pub struct Arguments {
     /// An environment in envs/, or the folder of one
     environment: String,
@@ -41,7 +41,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let unreadable = |error: std::io::Error| Failure::usage(format!("the source can't be read: {error}"));
     let source = hash_source(manifest, &project.root().join("harness/core")).map_err(unreadable)?;
     let path = manifest.folder.join("certificate.json");
-    let reference = project.reference()?;
+    let reference = project.reference(arguments.reference.reference.as_deref())?;
     if arguments.check {
         let certificate = Certificate::read(&path)
             .map_err(|error| Failure::usage(format!("{error}\n(hint: lockstep certify {})", manifest.file.name)))?;
@@ -92,7 +92,9 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         .iter()
         .flat_map(|row| row.buckets.iter().map(move |(name, bucket)| (row, name, bucket)))
         .filter(|(row, _, bucket)| row.name == "default" && bucket.traces < bucket.minimum)
-        .map(|(_, name, bucket)| format!("bucket {name} was reached by {} traces, not {}", bucket.traces, bucket.minimum))
+        .map(|(_, name, bucket)| {
+            format!("bucket {name} was reached by {} traces, not {}", bucket.traces, bucket.minimum)
+        })
         .collect();
     if !short.is_empty() {
         return Err(Failure { exit: Exit::Diverged, message: format!("no certificate: {}", short.join("; ")) });

@@ -10,7 +10,9 @@ use std::process::{Command, Stdio};
 
 /// Say what is missing on this machine and what to type
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  lockstep doctor\n\nExit code 0 if all that the verbs need is here, 3 if something is missing. What is optional never fails.")]
+#[command(
+    after_help = "Example:\n  lockstep doctor\n\nExit code 0 if all that the verbs need is here, 3 if something is missing. What is optional never fails."
+)]
 pub struct Arguments {
     /// The Python that references run with
     #[arg(long, value_name = "PATH")]
@@ -38,13 +40,52 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         found.ok_or_else(|| hint.to_owned())
     };
     let findings = [
-        Finding { name: "cargo", needed_for: "building runners", optional: false, found: version("cargo", "install Rust from https://rustup.rs") },
-        Finding { name: "python3", needed_for: "references in Python, fetching from PyPI", optional: false, found: tool(&tools.python, "apt install python3") },
-        Finding { name: "python3-venv", needed_for: "preparing references", optional: false, found: python_has(python.as_deref(), "import venv, ensurepip", "apt install python3-venv") },
-        Finding { name: "python3-dev", needed_for: "the Python SDK's accelerator", optional: true, found: python_has(python.as_deref(), "import sysconfig, os, sys; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path('include'), 'Python.h')))", "apt install python3-dev") },
-        Finding { name: "cc", needed_for: "references in C", optional: false, found: tool(&tools.cc, "apt install gcc libc6-dev") },
-        Finding { name: "cargo-nextest", needed_for: "the test runner of `lockstep test`", optional: true, found: version("cargo-nextest", "cargo install --locked cargo-nextest (without it plain cargo test runs)") },
-        Finding { name: "cache folder", needed_for: "prepared references", optional: false, found: writable(&cache_folder()) },
+        Finding {
+            name: "cargo",
+            needed_for: "building runners",
+            optional: false,
+            found: version("cargo", "install Rust from https://rustup.rs"),
+        },
+        Finding {
+            name: "python3",
+            needed_for: "references in Python, fetching from PyPI",
+            optional: false,
+            found: tool(&tools.python, "apt install python3"),
+        },
+        Finding {
+            name: "python3-venv",
+            needed_for: "preparing references",
+            optional: false,
+            found: python_has(python.as_deref(), "import venv, ensurepip", "apt install python3-venv"),
+        },
+        Finding {
+            name: "python3-dev",
+            needed_for: "the Python SDK's accelerator",
+            optional: true,
+            found: python_has(
+                python.as_deref(),
+                "import sysconfig, os, sys; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path('include'), 'Python.h')))",
+                "apt install python3-dev",
+            ),
+        },
+        Finding {
+            name: "cc",
+            needed_for: "references in C",
+            optional: false,
+            found: tool(&tools.cc, "apt install gcc libc6-dev"),
+        },
+        Finding {
+            name: "cargo-nextest",
+            needed_for: "the test runner of `lockstep test`",
+            optional: true,
+            found: version("cargo-nextest", "cargo install --locked cargo-nextest (without it plain cargo test runs)"),
+        },
+        Finding {
+            name: "cache folder",
+            needed_for: "prepared references",
+            optional: false,
+            found: writable(&cache_folder()),
+        },
         Finding { name: "GPU", needed_for: "backend cuda", optional: true, found: gpu() },
     ];
     let missing = findings.iter().any(|finding| !finding.optional && finding.found.is_err());
@@ -63,14 +104,16 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         for finding in &findings {
             let (mark, text) = match &finding.found {
                 Ok(found) => ("ok", found.clone()),
-                Err(hint) if finding.optional => ("-", format!("not here (optional, for {}): {hint}", finding.needed_for)),
+                Err(hint) if finding.optional => {
+                    ("-", format!("not here (optional, for {}): {hint}", finding.needed_for))
+                }
                 Err(hint) => ("MISSING", format!("needed for {}: {hint}", finding.needed_for)),
             };
             anstream::println!("{mark:<8} {:<14} {text}", finding.name);
         }
         for name in known() {
             let Ok(project) = Project::find(&name) else { continue };
-            let version = project.reference().map(|reference| reference.file.version).unwrap_or_default();
+            let version = project.reference(None).map(|reference| reference.file.version).unwrap_or_default();
             anstream::println!("{:<8} {name:<14} reference {version}; prepares itself on first use", "env");
         }
     }
@@ -95,7 +138,9 @@ fn python_has(python: Option<&Path>, script: &str, hint: &str) -> Result<String,
 
 fn writable(folder: &Path) -> Result<String, String> {
     let probe = folder.join(".doctor");
-    let tried = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&probe, "")).and_then(|()| std::fs::remove_file(&probe));
+    let tried = std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&probe, ""))
+        .and_then(|()| std::fs::remove_file(&probe));
     tried.map(|()| folder.display().to_string()).map_err(|error| {
         format!("{} can't be written ({error}): set LOCKSTEP_CACHE to a folder that can", folder.display())
     })

@@ -50,7 +50,8 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Ok(Exit::Agree);
     };
     let minimized = minimize(&mut pair, &trace, divergence, arguments.minimize_steps)?;
-    let folder = arguments.traces.unwrap_or_else(|| arguments.trace.parent().unwrap_or(std::path::Path::new(".")).to_owned());
+    let folder =
+        arguments.traces.unwrap_or_else(|| arguments.trace.parent().unwrap_or(std::path::Path::new(".")).to_owned());
     let named = |mut shorter: lockstep_harness::trace::Trace| {
         shorter.note = trace.note.clone();
         shorter.note.backend = arguments.backend.clone();

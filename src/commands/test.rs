@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 
 /// Run the equivalence suites (nextest where installed, else cargo test)
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  lockstep test\n  lockstep test pong --tier rollout\n  lockstep test -- --no-fail-fast\n\nRows are named <environment>::<tier>::<backend>::<configuration>; rows that can't run here are listed as skipped, with the reason.")]
+#[command(
+    after_help = "Examples:\n  lockstep test\n  lockstep test pong --tier rollout\n  lockstep test -- --no-fail-fast\n\nRows are named <environment>::<tier>::<backend>::<configuration>; rows that can't run here are listed as skipped, with the reason."
+)]
 pub struct Arguments {
     /// Only this environment; without it everything, the harness's own tests too
     environment: Option<String>,
@@ -24,7 +26,8 @@ pub struct Arguments {
 
 /// Runs the verb.
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let root = envs().ok_or_else(|| Failure::usage("there is no envs/ here or above\n(hint: go to a clone of lockstep)"))?;
+    let root =
+        envs().ok_or_else(|| Failure::usage("there is no envs/ here or above\n(hint: go to a clone of lockstep)"))?;
     let root = root.parent().unwrap_or(Path::new(".")).to_owned();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let nextest = Command::new(&cargo)

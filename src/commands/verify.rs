@@ -13,7 +13,9 @@ use std::time::Instant;
 
 /// Play a backend and its reference in lockstep, and shrink what diverges
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  lockstep verify pong\n  lockstep verify counter --adapter c --configuration duel --tier rollout --steps 1000000\n\nEvery divergence is shrunk and kept in the environment's traces/, from where `lockstep replay` plays it.")]
+#[command(
+    after_help = "Examples:\n  lockstep verify pong\n  lockstep verify counter --adapter c --configuration duel --tier rollout --steps 1000000\n\nEvery divergence is shrunk and kept in the environment's traces/, from where `lockstep replay` plays it."
+)]
 pub struct Arguments {
     /// An environment in envs/, or the folder of one
     environment: String,
@@ -68,7 +70,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
             "{} {} against {} ({}), seed {:#x}",
             manifest.file.name,
             plan.backend,
-            project.reference()?.file.version,
+            project.reference(arguments.reference.reference.as_deref())?.file.version,
             prepared.adapter,
             plan.seed
         );
@@ -105,7 +107,10 @@ fn check_names(manifest: &lockstep_harness::manifest::Manifest, arguments: &Argu
     if !backends.contains_key(&arguments.backend) {
         let known: Vec<&str> = backends.keys().map(String::as_str).collect();
         let (name, known) = (&arguments.backend, known.join(", "));
-        return Err(Failure::usage(format!("{} has no backend {name:?}\n(hint: there is {known})", manifest.file.name)));
+        return Err(Failure::usage(format!(
+            "{} has no backend {name:?}\n(hint: there is {known})",
+            manifest.file.name
+        )));
     }
     for name in &arguments.tier {
         match TIERS.iter().find(|(tier, _)| tier == name) {
@@ -113,7 +118,10 @@ fn check_names(manifest: &lockstep_harness::manifest::Manifest, arguments: &Argu
             Some((_, Some(reason))) => return Err(Failure::usage(format!("the tier {name} can't run: {reason}"))),
             None => {
                 let known: Vec<&str> = TIERS.iter().map(|(tier, _)| *tier).collect();
-                return Err(Failure::usage(format!("there is no tier {name:?}\n(hint: there are {})", known.join(", "))));
+                return Err(Failure::usage(format!(
+                    "there is no tier {name:?}\n(hint: there are {})",
+                    known.join(", ")
+                )));
             }
         }
     }

@@ -26,7 +26,8 @@ impl Board {
         let source = Source::Listed { values: draws.to_vec(), place: 0 };
         let observation = vec![0; shape.agents * shape.observation_bytes];
         let canonical = canonical_of(&world, &state);
-        lane.inject(&world, &shape, Header::default(), source, &canonical, &observation).expect("the state is possible");
+        lane.inject(&world, &shape, Header::default(), source, &canonical, &observation)
+            .expect("the state is possible");
         Board { world, shape, lane }
     }
 

@@ -295,8 +295,15 @@ fn episode_rows(state: &State, step_count: usize) -> Vec<f32> {
         .expect("the state can be injected");
     reply.clear();
     let tokens = vec![STILL; step_count];
-    let request =
-        StepMany { mode: Mode::Full, grain: Some(1), window: 1, lane_first: 0, lane_count: 1, step_count, tokens: &tokens };
+    let request = StepMany {
+        mode: Mode::Full,
+        grain: Some(1),
+        window: 1,
+        lane_first: 0,
+        lane_count: 1,
+        step_count,
+        tokens: &tokens,
+    };
     backend.step_many(settled, request, &mut reply).expect("the tokens are valid");
     let word = |at: usize| u32::from_le_bytes(reply[at..at + 4].try_into().expect("four bytes"));
     let (mut at, mut rows) = (8, Vec::new());

@@ -71,8 +71,15 @@ pub trait Backend: Send {
     ///
     /// # Errors
     /// If the lane can't be started like this.
-    fn reset(&mut self, settled: Settled, mode: Mode, lane: usize, header: Header, source: Source, reply: &mut Vec<u8>)
-    -> Result<(), Fault>;
+    fn reset(
+        &mut self,
+        settled: Settled,
+        mode: Mode,
+        lane: usize,
+        header: Header,
+        source: Source,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), Fault>;
 
     /// Plays tokens.
     ///

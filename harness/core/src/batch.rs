@@ -98,7 +98,7 @@ impl<R: Rules> Batch<R> {
     /// their rewards and flags. What belongs to the other lanes is not touched.
     pub fn reset(&mut self, seed: u64, which: Option<&[bool]>, out: &mut Buffers<'_, R::Reward>) {
         let (world, shape) = (&self.world, &self.shape);
-        let places = Places::new(shape, out);
+        let places = places(shape, out);
         self.lanes.par_iter_mut().zip(&mut self.finished).zip(places).enumerate().for_each(
             |(i, ((lane, finished), place))| {
                 if which.is_none_or(|which| which[i]) {
@@ -132,7 +132,7 @@ impl<R: Rules> Batch<R> {
             return Err(BatchError(format!("lane {lane} has finished its episode: reset it first")));
         }
         let (world, shape, mode) = (&self.world, &self.shape, self.mode);
-        let place = Places::new(shape, out);
+        let place = places(shape, out);
         self.lanes.par_iter_mut().zip(&mut self.finished).zip(tokens.par_chunks(per_lane)).zip(place).for_each(
             |(((lane, finished), tokens), place)| {
                 if *finished && mode == ResetMode::NextStep {
@@ -191,30 +191,27 @@ struct Place<'a, W> {
     final_observations: &'a mut [u8],
 }
 
-struct Places;
-
-impl Places {
-    fn new<'b, W: Send>(
-        shape: &Shape,
-        out: &'b mut Buffers<'_, W>,
-    ) -> impl IndexedParallelIterator<Item = Place<'b, W>> {
-        let lanes = out.terminated.len();
-        let observation = shape.agents * shape.observation_bytes;
-        let masks = shape.agents * shape.mask_words();
-        split(out.observations, observation, lanes)
-            .zip(split(out.rewards, shape.agents, lanes))
-            .zip(out.terminated.par_iter_mut().zip(out.truncated.par_iter_mut()))
-            .zip(split(out.masks, masks, lanes))
-            .zip(split(out.final_observations, observation, lanes))
-            .map(|((((observations, rewards), (terminated, truncated)), masks), final_observations)| Place {
-                observations,
-                rewards,
-                terminated,
-                truncated,
-                masks,
-                final_observations,
-            })
-    }
+/// Cuts the buffers into one place per lane.
+fn places<'b, W: Send>(
+    shape: &Shape,
+    out: &'b mut Buffers<'_, W>,
+) -> impl IndexedParallelIterator<Item = Place<'b, W>> {
+    let lanes = out.terminated.len();
+    let observation = shape.agents * shape.observation_bytes;
+    let masks = shape.agents * shape.mask_words();
+    split(out.observations, observation, lanes)
+        .zip(split(out.rewards, shape.agents, lanes))
+        .zip(out.terminated.par_iter_mut().zip(out.truncated.par_iter_mut()))
+        .zip(split(out.masks, masks, lanes))
+        .zip(split(out.final_observations, observation, lanes))
+        .map(|((((observations, rewards), (terminated, truncated)), masks), final_observations)| Place {
+            observations,
+            rewards,
+            terminated,
+            truncated,
+            masks,
+            final_observations,
+        })
 }
 
 /// `lanes` chunks of `size`, of which `size` may be 0.

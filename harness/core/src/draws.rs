@@ -22,8 +22,7 @@ pub trait Draws {
 /// and exclusive-ors of 32-bit words, so that it is the same few lines in Rust, C, CUDA, Python and JavaScript.
 pub fn threefry(key: [u32; 4], counter: [u32; 4]) -> [u32; 4] {
     const PARITY: u32 = 0x1BD1_1BDA;
-    const ROTATIONS: [[u32; 2]; 8] =
-        [[10, 26], [11, 21], [13, 27], [23, 5], [6, 20], [17, 11], [25, 10], [18, 20]];
+    const ROTATIONS: [[u32; 2]; 8] = [[10, 26], [11, 21], [13, 27], [23, 5], [6, 20], [17, 11], [25, 10], [18, 20]];
     let keys = [key[0], key[1], key[2], key[3], PARITY ^ key[0] ^ key[1] ^ key[2] ^ key[3]];
     let mut x: [u32; 4] = std::array::from_fn(|i| counter[i].wrapping_add(keys[i]));
     for round in 0..20 {

@@ -241,7 +241,13 @@ impl<R: Rules> Lane<R> {
     }
 
     /// Appends the canonical part: regions as digests, or in full where there is no digest.
-    pub(crate) fn write_canonical(&self, world: &R::World, shape: &Shape, digest: Option<Digest>, buffer: &mut Vec<u8>) {
+    pub(crate) fn write_canonical(
+        &self,
+        world: &R::World,
+        shape: &Shape,
+        digest: Option<Digest>,
+        buffer: &mut Vec<u8>,
+    ) {
         let from = buffer.len();
         buffer.resize(from + shape.canonical_bytes, 0);
         let mut writer = Writer::new(&mut buffer[from..]);
@@ -273,7 +279,11 @@ impl<R: Rules> Lane<R> {
             return Err(Refusal(format!("a state has {} bytes, not {}", shape.state_bytes(), state.len())));
         }
         if observation.len() != self.observation.len() {
-            return Err(Refusal(format!("the observations have {} bytes, not {}", self.observation.len(), observation.len())));
+            return Err(Refusal(format!(
+                "the observations have {} bytes, not {}",
+                self.observation.len(),
+                observation.len()
+            )));
         }
         let mut input = Reader::new(&state[..shape.canonical_bytes]);
         R::inject(world, &mut self.state, &mut input)?;

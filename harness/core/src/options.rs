@@ -37,7 +37,11 @@ impl Options {
         let Some(value) = self.values.remove(name) else { return Ok(default) };
         let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
         number.filter(|number| range.contains(number)).ok_or_else(|| {
-            WorldError(format!("option {name} is {value}, not a whole number from {} to {}", range.start(), range.end()))
+            WorldError(format!(
+                "option {name} is {value}, not a whole number from {} to {}",
+                range.start(),
+                range.end()
+            ))
         })
     }
 

@@ -66,17 +66,16 @@ impl<R: Rules> Backend for Scalar<R> {
             let stride = 4 + 8 * request.step_count.div_ceil(request.window);
             let from = reply.len();
             reply.resize(from + stride * request.lane_count, 0);
-            lanes
-                .par_iter_mut()
-                .zip(reply[from..].par_chunks_mut(stride))
-                .enumerate()
-                .for_each_init(Vec::new, |buffer, (i, (lane, out))| {
+            lanes.par_iter_mut().zip(reply[from..].par_chunks_mut(stride)).enumerate().for_each_init(
+                Vec::new,
+                |buffer, (i, (lane, out))| {
                     let tokens = lane_tokens(i);
                     let ended = play(lane, world, shape, settled, &request, tokens, buffer, |window, chain| {
                         out[4 + 8 * window..][..8].copy_from_slice(&chain.to_le_bytes());
                     });
                     out[..4].copy_from_slice(&ended.to_le_bytes());
-                });
+                },
+            );
         } else {
             let replies: Vec<Vec<u8>> = lanes
                 .par_iter_mut()
@@ -284,7 +283,13 @@ fn emit<R: Rules>(
 }
 
 /// The same record with the canonical part in state form.
-fn in_state_form<R: Rules>(lane: &Lane<R>, world: &R::World, shape: &Shape, record: &[u8], rows_bytes: usize) -> Vec<u8> {
+fn in_state_form<R: Rules>(
+    lane: &Lane<R>,
+    world: &R::World,
+    shape: &Shape,
+    record: &[u8],
+    rows_bytes: usize,
+) -> Vec<u8> {
     let before = 8 + draw_bytes(record) + rows_bytes;
     let mut out = record[..before].to_vec();
     lane.write_canonical(world, shape, None, &mut out);

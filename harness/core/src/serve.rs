@@ -201,7 +201,8 @@ impl Session {
         let mut input = Reader::new(body);
         let mode = mode(&mut input)?;
         let (grain, window) = (input.u32()?, input.u32()?);
-        let (lane_first, lane_count, step_count) = (input.u32()? as usize, input.u32()? as usize, input.u32()? as usize);
+        let (lane_first, lane_count, step_count) =
+            (input.u32()? as usize, input.u32()? as usize, input.u32()? as usize);
         let shape = self.backend.shape();
         if lane_first.checked_add(lane_count).is_none_or(|end| end > self.backend.lane_count()) {
             return Err(Fault::BadRequest(format!("lanes {lane_first} + {lane_count} are more than there are")));

@@ -132,7 +132,8 @@ unsafe extern "C" fn open<R: Rules>(
     error_size: usize,
 ) -> *mut c_void {
     // SAFETY: the caller's promise.
-    let (options, mode) = unsafe { (CStr::from_ptr(options).to_string_lossy(), CStr::from_ptr(mode).to_string_lossy()) };
+    let (options, mode) =
+        unsafe { (CStr::from_ptr(options).to_string_lossy(), CStr::from_ptr(mode).to_string_lossy()) };
     let opened = catch_unwind(|| open_batch::<R>(&options, lanes, &mode))
         .unwrap_or_else(|_| Err("the environment panicked while it was opened".into()));
     match opened {
@@ -168,8 +169,8 @@ fn open_batch<R: Rules>(options: &str, lanes: usize, mode: &str) -> Result<Handl
         "reference" => ResetMode::Reference,
         other => return Err(format!("there is no reset mode {other:?}")),
     };
-    if lanes == 0 {
-        return Err("a batch has at least one lane".into());
+    if !(1..=1 << 24).contains(&lanes) {
+        return Err(format!("a batch has 1 to 2^24 lanes, not {lanes}"));
     }
     let world = R::world(Options::new(asked["options"].as_object().cloned().unwrap_or_default()), &files)
         .map_err(|error| error.0)?;
@@ -315,7 +316,8 @@ macro_rules! export_env {
         pub static lockstep_env_v1: $crate::table::Table = {
             extern "C" fn name() -> *const ::std::ffi::c_char {
                 static NAME: ::std::sync::OnceLock<::std::ffi::CString> = ::std::sync::OnceLock::new();
-                NAME.get_or_init(|| ::std::ffi::CString::new(<$rules as $crate::Rules>::NAME).unwrap_or_default()).as_ptr()
+                NAME.get_or_init(|| ::std::ffi::CString::new(<$rules as $crate::Rules>::NAME).unwrap_or_default())
+                    .as_ptr()
             }
             extern "C" fn manifest() -> *const ::std::ffi::c_char {
                 static TEXT: ::std::sync::OnceLock<::std::ffi::CString> = ::std::sync::OnceLock::new();

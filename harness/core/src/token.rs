@@ -7,7 +7,9 @@ use crate::shape::{ActionKind, Shape};
 pub fn decode(action: ActionKind, mask: &[u32], token: u32) -> u32 {
     match action {
         ActionKind::Continuous => token.rotate_right(1),
-        ActionKind::Discrete { count, extra, .. } if extra > 0 && token >> 31 == 1 => count + (token & 0x7FFF_FFFF) % extra,
+        ActionKind::Discrete { count, extra, .. } if extra > 0 && token >> 31 == 1 => {
+            count + (token & 0x7FFF_FFFF) % extra
+        }
         ActionKind::Discrete { mask: true, .. } => nth_legal(mask, token),
         ActionKind::Discrete { count, .. } => token % count,
     }

@@ -177,7 +177,8 @@ pub fn read_frame(stream: &mut impl Read, body: &mut Vec<u8>) -> io::Result<Opti
             Err(error) => return Err(error),
         }
     }
-    let header = FrameHeader::decode(&bytes).map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad.to_string()))?;
+    let header =
+        FrameHeader::decode(&bytes).map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad.to_string()))?;
     body.resize(header.size, 0);
     stream.read_exact(body)?;
     Ok(Some(header))

@@ -304,7 +304,8 @@ fn a_lane_that_is_reset_leaves_its_neighbours_alone() {
 
 #[test]
 fn a_wrong_number_of_tokens_is_an_error_that_counts_them() {
-    let mut batch = Batch::<Toy>::new(world::<Toy>(&json!({"agents": 2, "width": 2})), 3, ResetMode::SameStep).expect("ok");
+    let mut batch = Batch::<Toy>::new(world::<Toy>(&json!({"agents": 2, "width": 2})), 3, ResetMode::SameStep)
+        .expect("the mode fits");
     let mut results = Results::unwritten(batch.shape(), 3);
     batch.reset(SEED, None, &mut results.buffers());
     let before = results.clone();
@@ -317,7 +318,8 @@ fn a_wrong_number_of_tokens_is_an_error_that_counts_them() {
 
 #[test]
 fn a_step_of_a_finished_lane_is_an_error_in_mode_disabled() {
-    let mut batch = Batch::<Toy>::new(world::<Toy>(&json!({"steps_max": 1})), 2, ResetMode::Disabled).expect("ok");
+    let mut batch =
+        Batch::<Toy>::new(world::<Toy>(&json!({"steps_max": 1})), 2, ResetMode::Disabled).expect("the mode fits");
     let mut results = Results::unwritten(batch.shape(), 2);
     batch.reset(SEED, None, &mut results.buffers());
     batch.step(&[0, 0], &mut results.buffers()).expect("both lanes are in their episodes");
@@ -330,7 +332,8 @@ fn a_step_of_a_finished_lane_is_an_error_in_mode_disabled() {
 
 #[test]
 fn a_continuous_action_that_is_not_finite_is_an_error_that_names_it() {
-    let mut batch = Batch::<Toy>::new(world::<Toy>(&json!({"continuous": true})), 2, ResetMode::SameStep).expect("ok");
+    let mut batch =
+        Batch::<Toy>::new(world::<Toy>(&json!({"continuous": true})), 2, ResetMode::SameStep).expect("the mode fits");
     let mut results = Results::unwritten(batch.shape(), 2);
     batch.reset(SEED, None, &mut results.buffers());
     let saved = [batch.save(0), batch.save(1)];
@@ -399,8 +402,9 @@ fn a_restored_batch_goes_on_as_the_saved_one() {
 
 #[test]
 fn a_save_that_is_not_of_this_configuration_is_refused() {
-    let mut batch = Batch::<Toy>::new(world::<Toy>(&json!({})), 1, ResetMode::SameStep).expect("ok");
-    let other = Batch::<Toy>::new(world::<Toy>(&json!({"memory": true})), 1, ResetMode::SameStep).expect("ok");
+    let mut batch = Batch::<Toy>::new(world::<Toy>(&json!({})), 1, ResetMode::SameStep).expect("the mode fits");
+    let other =
+        Batch::<Toy>::new(world::<Toy>(&json!({"memory": true})), 1, ResetMode::SameStep).expect("the mode fits");
     let mut results = Results::unwritten(batch.shape(), 1);
     batch.reset(SEED, None, &mut results.buffers());
     let saved = batch.save(0);
@@ -417,7 +421,7 @@ fn a_save_that_is_not_of_this_configuration_is_refused() {
 
 #[test]
 fn a_batch_starts_every_lane_at_its_own_stream_of_the_seed() {
-    let mut batch = Batch::<Toy>::new(world::<Toy>(&json!({})), 4, ResetMode::SameStep).expect("ok");
+    let mut batch = Batch::<Toy>::new(world::<Toy>(&json!({})), 4, ResetMode::SameStep).expect("the mode fits");
     let mut results = Results::unwritten(batch.shape(), 4);
     batch.reset(SEED, None, &mut results.buffers());
     for lane in 0..4 {

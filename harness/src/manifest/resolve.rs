@@ -182,7 +182,8 @@ pub(super) fn resolve(file: &ManifestFile) -> Result<Vec<Configuration>, String>
     }
     for name in names {
         let table = file.configurations[name].clone();
-        configurations.push(configuration(file, name, table).map_err(|error| format!("[configurations.{name}]: {error}"))?);
+        configurations
+            .push(configuration(file, name, table).map_err(|error| format!("[configurations.{name}]: {error}"))?);
     }
     for row in &file.tolerance {
         check_tolerance(file, row, &configurations[0])?;
@@ -281,8 +282,8 @@ fn configuration(file: &ManifestFile, name: &str, table: ConfigurationTable) -> 
             known.expires.parse::<jiff::civil::Date>().map_err(|_| {
                 format!("known divergence {} expires on {:?}, not a day like 2027-01-31", known.name, known.expires)
             })?;
-            let predicate = Predicate::parse(&known.when)
-                .map_err(|error| format!("known divergence {}: {error}", known.name))?;
+            let predicate =
+                Predicate::parse(&known.when).map_err(|error| format!("known divergence {}: {error}", known.name))?;
             Ok((known.clone(), predicate))
         })
         .collect::<Result<_, String>>()?;

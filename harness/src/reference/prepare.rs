@@ -33,7 +33,9 @@ pub enum PrepareError {
         known: String,
     },
     /// A tool is missing.
-    #[error("the reference {reference} needs {tool}, which is not on this machine\n(hint: lockstep doctor says what to type)")]
+    #[error(
+        "the reference {reference} needs {tool}, which is not on this machine\n(hint: lockstep doctor says what to type)"
+    )]
     NoTool {
         /// The reference.
         reference: String,
@@ -151,11 +153,7 @@ fn make(
     for step in &adapter.prepare {
         watch.begin(&format!("{}: {}", reference.file.name, step.say), 0);
         let argv: Vec<String> = step.argv.iter().map(|text| fill(text, holes)).collect();
-        let output = Command::new(&argv[0])
-            .args(&argv[1..])
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .output();
+        let output = Command::new(&argv[0]).args(&argv[1..]).current_dir(folder).stdin(Stdio::null()).output();
         watch.end();
         let (succeeded, text) = match output {
             Ok(output) => {
@@ -199,7 +197,14 @@ fn hash(reference: &Reference, tools: &Tools, commands: &str) -> io::Result<Stri
         state.update(tool.path.as_os_str().as_encoded_bytes());
         state.update(tool.version.as_bytes());
     }
-    for folder in [&reference.folder, &reference.sdk] {
+    // An adapter in C is not made anew when the SDK for Python changes.
+    let parts = ["c", "python"].into_iter().filter(|part| commands.contains(&format!("{{sdk}}/{part}")));
+    let mut folders: Vec<PathBuf> = parts.map(|part| reference.sdk.join(part)).collect();
+    if folders.is_empty() {
+        folders.push(reference.sdk.clone());
+    }
+    folders.push(reference.folder.clone());
+    for folder in &folders {
         for path in files_below(folder)? {
             let relative = path.strip_prefix(folder).unwrap_or(&path);
             state.update(relative.as_os_str().as_encoded_bytes());

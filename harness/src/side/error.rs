@@ -144,7 +144,10 @@ impl SideError {
 
     /// Whether a backend that does this differs from its reference (it died, hung or failed on a valid trace).
     pub fn is_behaviour(&self) -> bool {
-        matches!(self, SideError::Died { .. } | SideError::Hung { .. } | SideError::Lying { .. } | SideError::Exception { .. })
+        matches!(
+            self,
+            SideError::Died { .. } | SideError::Hung { .. } | SideError::Lying { .. } | SideError::Exception { .. }
+        )
     }
 
     /// A word for the kind, by which divergences are told apart.
@@ -167,23 +170,38 @@ impl fmt::Display for SideError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SideError::NotStarted { role, command, reason } => {
-                write!(f, "{role} could not be started\n  command      {command}\n  reason       {reason}\n(hint: lockstep doctor)")
+                write!(
+                    f,
+                    "{role} could not be started\n  command      {command}\n  reason       {reason}\n(hint: lockstep doctor)"
+                )
             }
             SideError::Died { role, verb, status, last_line, log } => {
-                write!(f, "{role} stopped before it answered `{verb}`\n  {status}\n  last line    {last_line}\n  log          {log}\n(hint: lockstep doctor)")
+                write!(
+                    f,
+                    "{role} stopped before it answered `{verb}`\n  {status}\n  last line    {last_line}\n  log          {log}\n(hint: lockstep doctor)"
+                )
             }
             SideError::Hung { role, verb, deadline, log } => {
                 let seconds = deadline.as_secs_f64();
-                write!(f, "{role} did not answer `{verb}` within {seconds} s and was ended\n  log          {log}\n(hint: give it longer with --deadline SECONDS)")
+                write!(
+                    f,
+                    "{role} did not answer `{verb}` within {seconds} s and was ended\n  log          {log}\n(hint: give it longer with --deadline SECONDS)"
+                )
             }
             SideError::Lying { role, what } => {
                 write!(f, "{role} breaks the protocol: {what}\n(hint: docs/protocol.md says what is expected)")
             }
             SideError::Version { role, spoken, expected } => {
-                write!(f, "{role} speaks {spoken:?}, this lockstep speaks {expected:?}\n(hint: use the SDK of this version of lockstep)")
+                write!(
+                    f,
+                    "{role} speaks {spoken:?}, this lockstep speaks {expected:?}\n(hint: use the SDK of this version of lockstep)"
+                )
             }
             SideError::Schema { role, what } => {
-                write!(f, "{role} does not fit the manifest: {what}\n(hint: make env.toml and the adapter or rules say the same)")
+                write!(
+                    f,
+                    "{role} does not fit the manifest: {what}\n(hint: make env.toml and the adapter or rules say the same)"
+                )
             }
             SideError::BadRequest { role, verb, message } => write!(f, "{role} does not take this `{verb}`: {message}"),
             SideError::Refused { role, verb, message } => write!(f, "{role} refuses `{verb}`: {message}"),

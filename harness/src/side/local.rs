@@ -3,7 +3,7 @@
 use super::{Channel, SideError};
 use lockstep_core::backend::Fault;
 use lockstep_core::wire::Verb;
-use lockstep_core::{Opened, Options, Files, Server};
+use lockstep_core::{Files, Opened, Options, Server};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -30,7 +30,6 @@ impl Local {
     }
 }
 
-
 impl Channel for Local {
     fn send(&mut self, _sequence: u32, verb: Verb, body: &[u8], _deadline: Duration) -> Result<(), SideError> {
         let mut reply = Vec::new();
@@ -54,7 +53,13 @@ impl Channel for Local {
         }
     }
 
-    fn receive(&mut self, _sequence: u32, _verb: Verb, reply: &mut Vec<u8>, _deadline: Duration) -> Result<bool, SideError> {
+    fn receive(
+        &mut self,
+        _sequence: u32,
+        _verb: Verb,
+        reply: &mut Vec<u8>,
+        _deadline: Duration,
+    ) -> Result<bool, SideError> {
         match self.answer.take().expect("receive follows send") {
             Ok(body) => {
                 *reply = body;

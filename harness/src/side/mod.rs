@@ -32,7 +32,13 @@ pub trait Channel: Send {
     ///
     /// # Errors
     /// If the side is gone, hangs, or sends what is not a frame.
-    fn receive(&mut self, sequence: u32, verb: Verb, reply: &mut Vec<u8>, deadline: Duration) -> Result<bool, SideError>;
+    fn receive(
+        &mut self,
+        sequence: u32,
+        verb: Verb,
+        reply: &mut Vec<u8>,
+        deadline: Duration,
+    ) -> Result<bool, SideError>;
 
     /// Starts the side anew, before `hello`.
     ///
@@ -255,8 +261,8 @@ impl Side {
         hello["draws"]["named"] = json!(self.terms.named);
         let body = hello.to_string();
         self.call(Verb::Hello, body.as_bytes())?;
-        let answer: Value =
-            serde_json::from_slice(&self.reply).map_err(|error| self.lying(format!("its hello is not JSON: {error}")))?;
+        let answer: Value = serde_json::from_slice(&self.reply)
+            .map_err(|error| self.lying(format!("its hello is not JSON: {error}")))?;
         self.check_hello(&answer)
     }
 
@@ -267,10 +273,8 @@ impl Side {
             return Err(SideError::Version { role: self.role.clone(), spoken, expected: PROTOCOL.into() });
         }
         let configuration = self.configuration.clone();
-        let named = [
-            ("environment", configuration.environment.as_str()),
-            ("configuration_hash", configuration.hash.as_str()),
-        ];
+        let named =
+            [("environment", configuration.environment.as_str()), ("configuration_hash", configuration.hash.as_str())];
         for (key, expected) in named {
             if text(key) != expected {
                 return Err(self.schema(format!("{key} is {:?} there and {expected:?} in the manifest", text(key))));
@@ -380,7 +384,9 @@ impl Side {
         let size = reply.len();
         self.reply = reply;
         if !complete {
-            return Err(self.lying(format!("it answered step_many with {size} bytes, which is not a digest per window")));
+            return Err(
+                self.lying(format!("it answered step_many with {size} bytes, which is not a digest per window"))
+            );
         }
         Ok(lanes)
     }
@@ -565,7 +571,8 @@ impl Side {
     /// # Errors
     /// If the side fails or refuses it.
     pub fn probe(&mut self, function: &str, input: &Value) -> Result<Value, SideError> {
-        self.ask_json(Verb::Probe, &json!({"function": function, "input": input})).map(|answer| answer["output"].clone())
+        self.ask_json(Verb::Probe, &json!({"function": function, "input": input}))
+            .map(|answer| answer["output"].clone())
     }
 
     /// Makes one step of a lane and tells what ran.
@@ -645,8 +652,9 @@ impl Side {
         let mut input = Reader::new(&self.reply);
         let bytes = input.u32().and_then(|size| input.take(size as usize));
         let bytes = bytes.map_err(|_| self.lying("its record ends too early".into()))?;
-        let record = Record::parse(&self.configuration, bytes, mode == Mode::State, false)
-            .map_err(|_| self.lying(format!("a record has {} bytes, which is not what the manifest says", bytes.len())))?;
+        let record = Record::parse(&self.configuration, bytes, mode == Mode::State, false).map_err(|_| {
+            self.lying(format!("a record has {} bytes, which is not what the manifest says", bytes.len()))
+        })?;
         Ok(Stepped { step: 0, record, rows: Vec::new(), bytes: bytes.to_vec() })
     }
 

@@ -206,7 +206,13 @@ impl Channel for Process {
         sent.map_err(|error| self.failed(&error, verb, deadline))
     }
 
-    fn receive(&mut self, sequence: u32, verb: Verb, reply: &mut Vec<u8>, deadline: Duration) -> Result<bool, SideError> {
+    fn receive(
+        &mut self,
+        sequence: u32,
+        verb: Verb,
+        reply: &mut Vec<u8>,
+        deadline: Duration,
+    ) -> Result<bool, SideError> {
         let until = Instant::now() + deadline;
         let Some(running) = &mut self.running else { return Err(self.died(verb)) };
         let received = (|| {

@@ -14,6 +14,9 @@ const STEPS: usize = 96;
 /// Lanes that the claims are tried with.
 const LANES: usize = 4;
 
+/// Opens the same side with another number of lanes.
+type Reopen<'a> = &'a dyn Fn(usize) -> Result<Side, SideError>;
+
 type Claim = fn(&mut Trial<'_>) -> Result<CheckOutcome, SideError>;
 
 const CLAIMS: [(&str, Claim); 12] = [
@@ -34,7 +37,7 @@ const CLAIMS: [(&str, Claim); 12] = [
 /// What one claim is tried on.
 struct Trial<'a> {
     side: &'a mut Side,
-    reopen: &'a dyn Fn(usize) -> Result<Side, SideError>,
+    reopen: Reopen<'a>,
     configuration: &'a Configuration,
     seed: u64,
 }
@@ -54,7 +57,7 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
     let terms = |lanes| Terms { digests: vec![digest], named, deadline, ..Terms::new(lanes) };
     let reopen_reference = |lanes| sides.reference(configuration.clone(), terms(lanes));
     let reopen_backend = |lanes| sides.backend(backend, configuration.clone(), terms(lanes));
-    let opened: [(&mut Side, &dyn Fn(usize) -> Result<Side, SideError>); 2] =
+    let opened: [(&mut Side, Reopen<'_>); 2] =
         [(&mut pair.reference, &reopen_reference), (&mut pair.backend, &reopen_backend)];
     for (side, reopen) in opened {
         let role = side.role.clone();
@@ -64,9 +67,17 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
                 break;
             }
             let mut trial = Trial { side: &mut *side, reopen, configuration: &configuration, seed: stage.seed };
+            let mut hung = false;
             let outcome = match check(&mut trial) {
                 Ok(outcome) => outcome,
+                // A reference that fails is no finding: nothing can be judged by it.
+                Err(error @ (SideError::Died { .. } | SideError::Hung { .. } | SideError::Lying { .. }))
+                    if role == "reference" =>
+                {
+                    return Err(error);
+                }
                 Err(error) if error.is_behaviour() || matches!(error, SideError::BadRequest { .. }) => {
+                    hung = matches!(error, SideError::Hung { .. });
                     side.restart()?;
                     CheckOutcome::Failed(error.to_string())
                 }
@@ -75,6 +86,10 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
             };
             report.checks.push(Check { claim: claim.to_owned(), side: role.clone(), outcome });
             stage.watch.advance(1);
+            if hung {
+                // The other claims would each wait for the deadline too.
+                break;
+            }
         }
     }
     stage.watch.end();
@@ -250,7 +265,10 @@ fn inject(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
     }
     let level = trial.configuration.level;
     if level == Level::Recorded || level == Level::Statistical {
-        return Ok(CheckOutcome::Skipped(format!("at draw level {} a state does not hold its future draws", level.name())));
+        return Ok(CheckOutcome::Skipped(format!(
+            "at draw level {} a state does not hold its future draws",
+            level.name()
+        )));
     }
     let per_step = trial.configuration.tokens_per_step();
     for (stream, at) in [(18, 1), (19, 20), (20, 47), (21, 64)] {
@@ -349,7 +367,11 @@ fn wrong_requests(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
         ("an empty reset", Verb::Reset, vec![]),
         ("a lane that is not there", Verb::Snapshot, [word(1), word(LANES as u32)].concat()),
         ("a mode that is not there", Verb::Reset, [word(9), word(0)].concat()),
-        ("tokens that end too early", Verb::StepMany, [word(0), word(!0), word(64), word(0), word(1), word(5)].concat()),
+        (
+            "tokens that end too early",
+            Verb::StepMany,
+            [word(0), word(!0), word(64), word(0), word(1), word(5)].concat(),
+        ),
         ("a window of no steps", Verb::StepMany, [word(0), word(!0), word(0), word(0), word(0), word(0)].concat()),
         ("a snapshot of garbage", Verb::Restore, [word(1), word(0), word(4), word(0xDEAD_BEEF)].concat()),
         ("a huge count", Verb::Snapshot, [word(!0), word(0)].concat()),

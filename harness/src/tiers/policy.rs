@@ -42,10 +42,16 @@ fn token(action: &Action, policy: usize, lane: u64, step: u64, place: u64) -> u3
                 // Only some of the choices, differently weighted in each lane.
                 2 => {
                     let kinds = 1 + (lane >> 8) % names.len().max(1) as u64;
-                    ordinary(mix(lane ^ fresh % kinds))
+                    ordinary(mix(lane ^ (fresh % kinds)))
                 }
                 3 => ordinary(mix(lane ^ place)),
-                4 => if held >> 32 & 1 == 0 { 0 } else { names.len() as u32 - 1 },
+                4 => {
+                    if held >> 32 & 1 == 0 {
+                        0
+                    } else {
+                        names.len() as u32 - 1
+                    }
+                }
                 _ if extra.is_empty() => ordinary(if fresh >> 40 & 3 == 0 { held } else { fresh }),
                 _ if fresh >> 40 & 7 == 0 => fresh as u32 | 0x8000_0000,
                 _ => ordinary(fresh),
@@ -57,9 +63,21 @@ fn token(action: &Action, policy: usize, lane: u64, step: u64, place: u64) -> u3
             let value = match policy {
                 0 => between(fresh),
                 1 => between(held),
-                2 => if fresh & 3 == 0 { between(fresh) } else { 0.0 },
+                2 => {
+                    if fresh & 3 == 0 {
+                        between(fresh)
+                    } else {
+                        0.0
+                    }
+                }
                 3 => between(mix(lane ^ place)),
-                4 => if held & 1 == 0 { *low } else { *high },
+                4 => {
+                    if held & 1 == 0 {
+                        *low
+                    } else {
+                        *high
+                    }
+                }
                 _ => 4.0 * between(fresh),
             };
             value.to_bits().rotate_left(1)

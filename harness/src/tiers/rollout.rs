@@ -191,7 +191,8 @@ fn by_digest(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, ba
 
 /// The lanes whose digests differ in the earliest window that differs in any lane.
 fn earliest(expected: &[Windows], observed: &[Windows]) -> BTreeSet<usize> {
-    let first_bad = |(theirs, ours): (&Windows, &Windows)| theirs.chains.iter().zip(&ours.chains).position(|(a, b)| a != b);
+    let first_bad =
+        |(theirs, ours): (&Windows, &Windows)| theirs.chains.iter().zip(&ours.chains).position(|(a, b)| a != b);
     let firsts: Vec<Option<usize>> = expected.iter().zip(observed).map(first_bad).collect();
     let Some(first) = firsts.iter().flatten().min() else { return BTreeSet::new() };
     firsts.iter().enumerate().filter(|(_, bad)| *bad == &Some(*first)).map(|(lane, _)| lane).collect()
@@ -297,7 +298,12 @@ fn teacher_force(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport
     Ok(())
 }
 
-fn force_one(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, trace: &Trace) -> Result<bool, SideError> {
+fn force_one(
+    stage: &mut Stage<'_>,
+    pair: &mut Pair,
+    report: &mut TierReport,
+    trace: &Trace,
+) -> Result<bool, SideError> {
     let configuration = stage.configuration.clone();
     let per_step = configuration.tokens_per_step();
     let start = trace.lane_start(0);
@@ -317,9 +323,8 @@ fn force_one(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, tr
             };
             let tokens = &trace.tokens[stepped.step * per_step..(stepped.step + 1) * per_step];
             let injected = pair.backend.inject(&[injection]);
-            let observed = injected.and_then(|_| {
-                pair.backend.play_in_full(Play::one_lane(&configuration, 0, tokens), Mode::State)
-            });
+            let observed = injected
+                .and_then(|_| pair.backend.play_in_full(Play::one_lane(&configuration, 0, tokens), Mode::State));
             let observed = match observed {
                 Ok(mut lanes) => lanes.remove(0),
                 Err(error) => return backend_failed(stage, pair, report, trace, error),
@@ -406,7 +411,10 @@ fn compare_statistics(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierR
         let missing = theirs.iter().sum::<u64>() == 0 || ours.iter().sum::<u64>() == 0;
         let (n, m) = (theirs.iter().sum::<u64>(), ours.iter().sum::<u64>());
         let outcome = if missing || result.differ() {
-            CheckOutcome::Failed(format!("G = {:.1} with {} degrees of freedom, {n} and {m} draws", result.g, result.freedom))
+            CheckOutcome::Failed(format!(
+                "G = {:.1} with {} degrees of freedom, {n} and {m} draws",
+                result.g, result.freedom
+            ))
         } else {
             CheckOutcome::Passed
         };

@@ -80,10 +80,6 @@ impl Words {
         draw_word(self.seed, self.stream, 0, self.index - 1)
     }
 
-    pub fn below(&mut self, bound: usize) -> usize {
-        lockstep_core::below(self.word(), bound as u32) as usize
-    }
-
     /// Tokens that the action kind defines: a continuous action is finite.
     pub fn tokens(&mut self, action: ActionKind, count: usize) -> Vec<u32> {
         (0..count).map(|_| token(action, self.word())).collect()
@@ -195,9 +191,10 @@ impl Rules for Toy {
             regions.store8(0, state.tick % MEMORY_BYTES, state.value as u8);
         }
         state.deciders = 1 + state.value / 8 % everybody(world);
-        let outcome =
-            Outcome { terminated: state.value.is_multiple_of(13), truncated: state.value.is_multiple_of(29) };
-        if out.wants(GRAIN_STEP) && let Some(mut row) = out.row(GRAIN_STEP) {
+        let outcome = Outcome { terminated: state.value.is_multiple_of(13), truncated: state.value.is_multiple_of(29) };
+        if out.wants(GRAIN_STEP)
+            && let Some(mut row) = out.row(GRAIN_STEP)
+        {
             row.u32(state.tick);
         }
         if world.resets_itself && (outcome.terminated || outcome.truncated) {

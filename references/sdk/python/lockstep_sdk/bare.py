@@ -9,7 +9,7 @@ import struct
 import sys
 import time
 
-from .draws import UnloggedDraws
+from .accel import draws_of
 from .lane import Layout, Start
 from .schema import Setup
 from .tokens import IDLE
@@ -67,7 +67,7 @@ def bare(adapter, setup, tokens, lane_count, step_count):
     per_lane = step_count * layout.stride
     lanes = []
     for number in range(lane_count):
-        draws = UnloggedDraws(setup.sites)
+        draws = draws_of(setup.sites, logged=False)
         env = adapter(setup, draws)
         if not hasattr(env, "deciders"):
             env.deciders = layout.all_deciding
@@ -92,9 +92,19 @@ def _play(layout, env, draws, start, tokens):
             listed = env.legal
             legal = lambda agent: tuple(listed(agent))  # noqa: E731
     episode = start.episode
+    player = layout.player
+    if player is not None:
+        # As in `Lane._play_fast`, so that the same things are done by the same means.
+        player.begin(None, struct.pack(f"<{len(tokens)}I", *tokens), [None] * len(agents) if not single else IDLE, [])
+        choose, legal = player.choose, legal or bool
     for at in range(0, len(tokens), stride):
         deciders = env.deciders
-        if single:
+        if player is not None:
+            if single:
+                actions = choose(legal(0) if deciders else None)
+            else:
+                actions = choose([legal(agent) if deciders >> agent & 1 else None for agent in agents])
+        elif single:
             choices = (sets[legal(0)][1] if masked else free) if deciders else IDLE
             actions = (choices[tokens[at] % len(choices)],)
         else:
@@ -108,3 +118,5 @@ def _play(layout, env, draws, start, tokens):
             draws.next_episode(episode)
             if harness_resets:
                 env.reset(Start(start.seed, start.stream, episode, 0))
+    if player is not None:
+        player.end()

@@ -1,9 +1,12 @@
 """Digests of `lockstep/1`: a function (seed, bytes) → u64, chosen by name.
 
-XXH64 needs the module `xxhash`, which is not a part of Python; BLAKE2b is always there and about ten times slower.
+XXH64 needs the accelerator or the module `xxhash`, which are not parts of Python; BLAKE2b is always there and about
+ten times slower.
 """
 
 from hashlib import blake2b as _blake2b
+
+from .accel import MODULE
 
 try:
     from xxhash import xxh64_intdigest as _xxh64
@@ -17,7 +20,9 @@ def blake2b(seed, data):
     return int.from_bytes(state.digest(), "little")
 
 
-if _xxh64 is None:
+if MODULE is not None:
+    DIGESTS = {"xxh64": MODULE.xxh64, "blake2b": blake2b}
+elif _xxh64 is None:
     DIGESTS = {"blake2b": blake2b}
 else:
 

@@ -2,14 +2,15 @@
 
 A reference is often a microsecond fast, so `_play_plain` is written for speed: what every step needs stands inline, what changes
 seldom (the legal actions, the observation) is recognised by equality or identity and reused. `_play_detailed` is
-the same loop in plain words, for everything but plain digests; a test holds the two together.
+the same loop in plain words, for everything but plain digests; a test holds the two together. Where there is an accelerator
+`_play_fast` takes the place of `_play_plain`, and C calls the methods marked `C:`.
 """
 
 import struct
 from collections import namedtuple
 
+from . import accel
 from .digest import DIGESTS
-from .draws import Draws
 from .errors import AdapterError, Refused, user_frames
 from .schema import pack_observations, packers
 from .tokens import IDLE, LegalSets, decoder
@@ -65,6 +66,7 @@ class Layout:
         self.state = struct.Struct("<" + "".join(state))
         self.rewards = struct.Struct("<" + setup.reward_code * setup.agents)
         self.no_rewards = (0,) * setup.agents
+        self.player = accel.player_of(self)
 
     def digested(self, values):
         """The values with each region replaced by its digest."""
@@ -85,7 +87,7 @@ class Lane:
     def __init__(self, layout, number):
         self.layout = layout
         self.number = number
-        self.draws = Draws(layout.setup.sites)
+        self.draws = accel.draws_of(layout.setup.sites)
         self.seed = self.stream = self.episode = self.elapsed = self.chain = 0
         # False while something is done with the lane and after it failed.
         self.ready = False
@@ -148,14 +150,20 @@ class Lane:
         return self._begin(INJECT, mode)
 
     def play(self, tokens, window, mode=DIGEST, grain=None):
-        """All steps; returns (episodes ended, chain after each window, record count, what travels of the records)."""
+        """All steps of the tokens, given as bytes; returns (episodes ended, chain after each window, record count, what
+        travels of the records)."""
         self.ready = False
         layout = self.layout
         del self.draws.log[:]
         self._told = 0
         self._ended = 0
-        step_count = len(tokens) // layout.stride
         plain = mode == DIGEST and grain is None
+        if plain and layout.player is not None:
+            chains = self._play_fast(layout.player, tokens, window)
+            self.ready = True
+            return self._ended, chains, None, []
+        tokens = struct.unpack(f"<{len(tokens) // 4}I", tokens)
+        step_count = len(tokens) // layout.stride
         chains, sent = [], []
         record_count = 0
         for begin in range(0, step_count, window):
@@ -177,7 +185,56 @@ class Lane:
         self.masks, self.choices = self._survey(self.env.deciders)
         self._look(self.env.observations)
 
-    # The loop, twice.
+    # The loop, three times.
+
+    def _play_fast(self, player, tokens, window):
+        layout, env = self.layout, self.env
+        values, legal = self.values, self.legal
+        single, masked, agents = layout.single, layout.masked, range(layout.setup.agents)
+        if not masked:
+            # Any answer will do.
+            legal = bool
+        note, no_rewards, harness_resets = player.note, layout.no_rewards, layout.setup.harness_resets
+        rewards = None
+        chains = []
+        step_count = len(tokens) // (4 * layout.stride)
+        begun = -self.elapsed
+        try:
+            actions = player.begin(self, tokens, self.choices, self.draws.log)
+            for begin in range(0, step_count, window):
+                step = env.step
+                rewards = None
+                for at in range(begin, min(begin + window, step_count)):
+                    rewards, terminated, truncated = step(actions)
+                    ended = terminated or truncated
+                    if ended:
+                        ended = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
+                    head = ended or STEP
+                    while True:
+                        deciders = env.deciders
+                        if single:
+                            answer = legal(0) if deciders else None
+                        else:
+                            answer = [legal(agent) if deciders >> agent & 1 else None for agent in agents]
+                        actions = note(head, deciders, answer, env.observations, values(), rewards)
+                        if not ended:
+                            break
+                        ended = False
+                        begun = at + 1
+                        self._next_episode()
+                        if not harness_resets:
+                            break
+                        head, rewards = RESET, no_rewards
+                self.chain = player.close(self.chain)
+                chains.append(self.chain)
+        except _SUSPECTS as error:
+            self._diagnose(error, rewards)
+        finally:
+            choices = player.end()
+        self.elapsed = step_count - begun
+        self.choices = choices[0] if single else choices
+        self.written = None
+        return chains
 
     def _play_plain(self, tokens, begin, end):
         layout, env, setup = self.layout, self.env, self.layout.setup
@@ -213,7 +270,7 @@ class Lane:
                         choices = free if deciders else IDLE
                     else:
                         masks, choices = survey(deciders)
-                    if env.observations is not written:
+                    if written is None or env.observations is not written:
                         written = env.observations
                         if type(written) is tuple and len(written) == view_count:
                             view = written
@@ -222,13 +279,14 @@ class Lane:
                             self._look(written)
                             written, view, packs = self.written, self.view, self.packs
                         pack_quiet = packs[0]
+                    fields = values()
                     if len(log) == told:
-                        append(pack_quiet(head | heads[deciders], 0, *values(), *masks, *view, *rewards))
+                        append(pack_quiet(head | heads[deciders], 0, *fields, *masks, *view, *rewards))
                     else:
                         drawn = log[told:]
                         told += len(drawn)
                         count = len(drawn) // 3
-                        append(packs[count](head | heads[deciders], count, *drawn, *values(), *masks, *view, *rewards))
+                        append(packs[count](head | heads[deciders], count, *drawn, *fields, *masks, *view, *rewards))
                     if not ended:
                         break
                     ended = False
@@ -308,11 +366,12 @@ class Lane:
         self.masks, self.choices = self._survey(deciders)
         if self.written is None or env.observations is not self.written:
             self._look(env.observations)
+        fields = self.record_values()
         drawn = self.draws.log[self._told :]
         self._told += len(drawn)
         count = len(drawn) // 3
         rewards = layout.no_rewards if rewards is None else rewards
-        record = self.packs[count](head, count, *drawn, *self.record_values(), *self.masks, *self.view, *rewards)
+        record = self.packs[count](head, count, *drawn, *fields, *self.masks, *self.view, *rewards)
         if mode == DIGEST and rows is None:
             return record
         before = 8 + 20 * count
@@ -362,7 +421,7 @@ class Lane:
         return masks, choices
 
     def _look(self, written):
-        """Takes over an observation that the environment has written anew, or may have."""
+        """Takes over an observation that the environment has written anew, or may have. C: wants its bytes."""
         layout = self.layout
         if type(written) is tuple and len(written) == layout.setup.observation_values:
             self.view, self.packs = written, layout.flat_packers
@@ -371,6 +430,18 @@ class Lane:
             self.view, self.packs = (pack_observations(layout.setup, written),), layout.whole_packers
             # Anything but `bytes` may change under the same name.
             self.written = written if type(written) is bytes else None
+        return self.view[0] if self.view else b""
+
+    def _repack(self, numbers, values, masks, view, rewards):
+        """C: a record of values that only `struct` can pack, or refuse."""
+        layout, (head, told, end) = self.layout, numbers
+        drawn = self.draws.log[told:end]
+        count = len(drawn) // 3
+        if layout.regions:
+            values = layout.digested(values)
+        if type(view) is tuple:
+            return layout.flat_packers[count](head, count, *drawn, *values, *masks, *view, *rewards)
+        return layout.whole_packers[count](head, count, *drawn, *values, *masks, view, *rewards)
 
     def _unpack_observations(self, data):
         setup = self.layout.setup

@@ -129,10 +129,9 @@ class Session:
         if token_count == 0 and lane_count > 1 << 20:
             raise BadRequest(f"{lane_count} lanes without a step")
         lanes = [self._ready(number) for number in range(first, first + lane_count)]
-        tokens = struct.Struct(f"<{token_count}I")
         reply = []
         for lane in lanes:
-            step_tokens = cursor.take(tokens, "tokens")
+            step_tokens = cursor.bytes(4 * token_count, "tokens")
             ended, chains, record_count, sent = lane.play(step_tokens, window, mode, None if grain == NO_GRAIN else grain)
             if mode == DIGEST:
                 reply.append(struct.pack(f"<I{len(chains)}Q", ended, *chains))
@@ -217,7 +216,8 @@ class Session:
         if len(tokens) != self.layout.stride or not all(type(one) is int and 0 <= one < 1 << 32 for one in tokens):
             raise BadRequest(f"explain needs the {self.layout.stride} tokens of one step")
         lane = self._ready(number)
-        lines = explain.trace(explain.folders_of(self.adapter), lambda: lane.play(tokens, 1))
+        step_tokens = struct.pack(f"<{len(tokens)}I", *tokens)
+        lines = explain.trace(explain.folders_of(self.adapter), lambda: lane.play(step_tokens, 1))
         return json.dumps({"lines": lines}).encode()
 
     def close(self, body):
