@@ -117,9 +117,17 @@ fn a_trace_for_something_else_is_refused() {
     lockstep(&["replay", &trace, "--environment", "pong"]).ends(2).says("the environment counter, not for pong");
     let (folder, trace) = trace_of("counter", "default", &["[0]"]);
     let text = std::fs::read_to_string(&trace).expect("it was written");
-    let path = written(folder.path(), "other.jsonl", &text.replace("\"configuration\":\"default\"", "\"configuration\":\"duel\""));
+    let path = written(
+        folder.path(),
+        "other.jsonl",
+        &text.replace("\"configuration\":\"default\"", "\"configuration\":\"duel\""),
+    );
     lockstep(&["replay", &path]).ends(2).says("another version of configuration");
-    let path = written(folder.path(), "none.jsonl", &text.replace("\"configuration\":\"default\"", "\"configuration\":\"trio\""));
+    let path = written(
+        folder.path(),
+        "none.jsonl",
+        &text.replace("\"configuration\":\"default\"", "\"configuration\":\"trio\""),
+    );
     lockstep(&["replay", &path]).ends(2).says("no configuration \"trio\"").says("default");
 }
 
@@ -153,7 +161,8 @@ fn a_manifest_with_an_unknown_key_is_refused_with_its_line() {
 fn a_tolerance_without_a_reason_is_refused() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let mut text = std::fs::read_to_string(clone().join("envs/counter/env.toml")).expect("it is there");
-    text += "\n[[tolerance]]\nfield = \"value\"\nbackend = \"rust\"\nstatistic = \"max\"\nbound = 1e-9\nreason = \" \"\n";
+    text +=
+        "\n[[tolerance]]\nfield = \"value\"\nbackend = \"rust\"\nstatistic = \"max\"\nbound = 1e-9\nreason = \" \"\n";
     written(folder.path(), "env.toml", &text);
     let environment = folder.path().display().to_string();
     lockstep(&["verify", &environment]).ends(2).says("the tolerance of value has no reason");

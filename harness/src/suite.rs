@@ -51,10 +51,12 @@ fn trials(manifest: &Manifest, runner: &Path) -> Vec<Trial> {
         }
         for path in kept_traces(&manifest.folder.join("traces")) {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let (manifest, runner, backend) = (manifest.clone(), runner.to_owned(), backend.clone());
-            trials.push(Trial::test(format!("{environment}::traces::{backend}::{stem}"), move || {
-                replay_one(&manifest, &runner, &backend, &path)
-            }));
+            // Every adapter of the reference passes one set of traces.
+            for adapter in adapters(manifest) {
+                let (manifest, runner, backend) = (manifest.clone(), runner.to_owned(), backend.clone());
+                let (name, path) = (format!("{environment}::traces::{backend}::{stem}::{adapter}"), path.clone());
+                trials.push(Trial::test(name, move || replay_one(&manifest, &runner, &backend, &adapter, &path)));
+            }
         }
         for configuration in manifest.configurations() {
             for tier in ["contract", "rollout"] {
@@ -68,11 +70,22 @@ fn trials(manifest: &Manifest, runner: &Path) -> Vec<Trial> {
     trials
 }
 
-fn sides(manifest: &Manifest, runner: &Path) -> Result<Processes, Failed> {
+fn reference(manifest: &Manifest) -> Result<Reference, Failed> {
     let root = manifest.folder.join("../..");
-    let reference =
-        Reference::read(&root.join("references").join(&manifest.file.reference), &root.join("references/sdk"))?;
-    let prepared = prepare(&reference, None, &find_tools(None), &mut Silent)?;
+    let folder = root.join("references").join(&manifest.file.reference);
+    Ok(Reference::read(&folder, &root.join("references/sdk"))?)
+}
+
+/// The adapters of the reference; a name that says why, where it can't be read.
+fn adapters(manifest: &Manifest) -> Vec<String> {
+    match reference(manifest) {
+        Ok(reference) => reference.file.adapters.into_keys().collect(),
+        Err(_) => vec!["reference.toml can't be read".into()],
+    }
+}
+
+fn sides(manifest: &Manifest, runner: &Path, adapter: Option<&str>) -> Result<Processes, Failed> {
+    let prepared = prepare(&reference(manifest)?, adapter, &find_tools(None), &mut Silent)?;
     Ok(Processes {
         reference: prepared.command,
         runner: runner.to_owned(),
@@ -88,15 +101,16 @@ fn run_tier(manifest: &Manifest, runner: &Path, backend: &str, tier: &str, confi
     let usual = manifest.file.tiers.rollout_steps.get(configuration).copied().unwrap_or(ROLLOUT_STEPS);
     plan.rollout_steps = Some(usual.min(ROLLOUT_STEPS));
     eprintln!("seed {:#x} (LOCKSTEP_SEED repeats it)", plan.seed);
-    let result = verify(manifest, &plan, &sides(manifest, runner)?, &mut Silent, &Stop::default())?;
+    let result = verify(manifest, &plan, &sides(manifest, runner, None)?, &mut Silent, &Stop::default())?;
     if result.agrees() { Ok(()) } else { Err(result.failures().join("\n").into()) }
 }
 
-fn replay_one(manifest: &Manifest, runner: &Path, backend: &str, path: &Path) -> Result<(), Failed> {
+fn replay_one(manifest: &Manifest, runner: &Path, backend: &str, adapter: &str, path: &Path) -> Result<(), Failed> {
     let trace = Trace::read(manifest, path)?;
     let configuration = std::sync::Arc::new(manifest.configuration(&trace.configuration)?.clone());
     let mode = crate::manifest::ToleranceMode::FreeRunning;
-    let mut pair = crate::sides::open_pair(&sides(manifest, runner)?, backend, &configuration, 1, "traces", mode)?;
+    let mut pair =
+        crate::sides::open_pair(&sides(manifest, runner, Some(adapter))?, backend, &configuration, 1, "traces", mode)?;
     match pair.check(&trace)? {
         crate::pair::Verdict::Diverged(divergence) => {
             Err(replay_block(&configuration, &divergence, trace.steps()).into())
