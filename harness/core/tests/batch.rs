@@ -49,15 +49,16 @@ impl<W: Reward> Results<W> {
         }
     }
 
-    /// What lane `i` of them has.
-    fn lane(&self, i: usize, lanes: usize) -> (&[u8], &[W], [u8; 2], &[u32], &[u8]) {
-        (
-            part(&self.observations, i, lanes),
-            part(&self.rewards, i, lanes),
-            [self.terminated[i], self.truncated[i]],
-            part(&self.masks, i, lanes),
-            part(&self.final_observations, i, lanes),
-        )
+    /// Those of lane `i` alone.
+    fn lane(&self, i: usize, lanes: usize) -> Self {
+        Results {
+            observations: part(&self.observations, i, lanes).to_vec(),
+            rewards: part(&self.rewards, i, lanes).to_vec(),
+            terminated: vec![self.terminated[i]],
+            truncated: vec![self.truncated[i]],
+            masks: part(&self.masks, i, lanes).to_vec(),
+            final_observations: part(&self.final_observations, i, lanes).to_vec(),
+        }
     }
 }
 
@@ -239,15 +240,7 @@ fn story(options: &Value, lane: usize, lanes: usize) -> Vec<Results<f64>> {
         let word = |i: usize| common::mix((step * 1009 + i) as u32 ^ 0xBEEF);
         let tokens: Vec<_> = (0..lanes * per_lane).map(|i| token(shape.action, word(i))).collect();
         batch.step(&tokens, &mut results.buffers()).expect("the tokens are valid");
-        let (observations, rewards, [terminated, truncated], masks, last) = results.lane(lane, lanes);
-        story.push(Results {
-            observations: observations.to_vec(),
-            rewards: rewards.to_vec(),
-            terminated: vec![terminated],
-            truncated: vec![truncated],
-            masks: masks.to_vec(),
-            final_observations: last.to_vec(),
-        });
+        story.push(results.lane(lane, lanes));
     }
     story
 }
@@ -296,9 +289,8 @@ fn a_lane_that_is_reset_leaves_its_neighbours_alone() {
             assert_eq!(results.lane(lane, 3), before.lane(lane, 3), "{mode:?}");
         }
         assert_eq!([batch.save(0), batch.save(2)], saved, "{mode:?}");
-        let (observation, rewards, flags, masks, _) = results.lane(1, 3);
-        assert_eq!((observation, masks), (first.lane(1, 3).0, first.lane(1, 3).3), "{mode:?}");
-        assert_eq!((rewards, flags), (&[0.0, 0.0][..], [0, 0]), "{mode:?}");
+        let final_observations = before.lane(1, 3).final_observations;
+        assert_eq!(results.lane(1, 3), Results { final_observations, ..first.lane(1, 3) }, "{mode:?}");
     }
 }
 

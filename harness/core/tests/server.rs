@@ -704,6 +704,7 @@ fn chains_of_mode_digest_are_those_of_the_records_of_mode_full() {
                     }
                 }
                 assert!(told.0.is_empty() && records.0.is_empty());
+                (0..LANES).for_each(|lane| assert_eq!(digests.draw_log(lane), full.draw_log(lane)));
             }
         }
     }
@@ -906,6 +907,18 @@ fn inject_refuses_wrong_sizes_and_says_both() {
     }
     let nobody = [&state[..4], &[0; 4], &state[8..]].concat();
     assert_eq!(side.refused(Verb::Inject, &body(&nobody, &observations)), "deciders is 0b0");
+}
+
+#[test]
+fn an_injected_lane_with_a_list_draws_on_from_its_place() {
+    let mut side = advanced(&json!({}));
+    let state = state_form(&mut side, 0);
+    for (place, expected) in [(0, [11, 22]), (1, [22, 33]), (2, [33, 0]), (u32::MAX, [0, 0])] {
+        let start = Body::of(&[DIGEST, 1, 0, 0, 0, place]).u64s(&[SEED, 0]).u32s(&[LISTED, 3, 11, 22, 33]);
+        side.ok(Verb::Inject, &start.sized(&state).sized(&[0; 9]).0);
+        let draws = taken(&side.records(&[0, 0]));
+        assert_eq!(draws[..2].iter().map(|draw| draw.value % 1000).collect::<Vec<_>>(), expected, "place {place}");
+    }
 }
 
 #[test]

@@ -581,13 +581,13 @@ static Result repack(Player *p, uint32_t head, Py_ssize_t from, PyObject *values
 }
 
 static Result allow_all(Player *p, PyObject *legal) {
-    if (p->single) return allow(p, 0, legal == Py_None ? NULL : legal);
+    if (p->single) return allow(p, 0, legal == (PyObject *)p ? NULL : legal);
     if (!PyList_CheckExact(legal) || PyList_GET_SIZE(legal) != (Py_ssize_t)p->agents)
         return PyErr_SetString(PyExc_SystemError, "legal: one item for each agent"), FAILED;
     Result result = DONE;
     for (unsigned int agent = 0; result == DONE && agent < p->agents; agent++) {
         PyObject *one = PyList_GET_ITEM(legal, agent);
-        result = allow(p, agent, one == Py_None ? NULL : one);
+        result = allow(p, agent, one == (PyObject *)p ? NULL : one);
     }
     return result;
 }
@@ -601,15 +601,20 @@ static PyObject *player_choose(Player *p, PyObject *legal) {
 }
 
 // note(head, deciders, legal, observations, values, rewards): appends a record and returns the actions of the next step.
-// `legal` is the answer for a single agent, else a list; None for who isn't deciding.
+// `legal` is the answer for a single agent, else a list; the player itself stands for who isn't deciding.
 static PyObject *player_note(Player *p, PyObject *const *args, Py_ssize_t count) {
     if (count != 6 || !p->tokens.obj) return PyErr_SetString(PyExc_SystemError, "note: six arguments in a frame"), NULL;
     uint32_t head = (uint32_t)PyLong_AsUnsignedLongMask(args[0]);
     if (allow_all(p, args[2]) || (args[3] != p->written && look(p, args[3]))) return NULL;
-    PyObject *bits = PyObject_GetItem(p->heads, args[1]);
-    if (!bits) return NULL;
-    head |= (uint32_t)PyLong_AsUnsignedLongMask(bits);
-    Py_DECREF(bits);
+    long deciders = PyLong_CheckExact(args[1]) ? PyLong_AsLong(args[1]) : -1;
+    if (deciders < 0 || deciders >> p->agents) {
+        PyErr_Clear();
+        PyObject *bits = PyObject_GetItem(p->heads, args[1]);
+        if (!bits) return NULL;
+        deciders = PyLong_AsLong(bits) >> 16;
+        Py_DECREF(bits);
+    }
+    head |= (uint32_t)deciders << 16;
     Py_ssize_t from = p->told;
     if (PyList_GET_SIZE(p->log) > from) p->told = PyList_GET_SIZE(p->log);
     Result result = pack_record(p, head, from, args[4], args[5]);

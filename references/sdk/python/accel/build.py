@@ -24,7 +24,7 @@ def main():
         return 0
     target = os.path.join(folder, "_lockstep_accel" + sysconfig.get_config_var("EXT_SUFFIX"))
     # Numbers are compared bit for bit, so nothing may be contracted into fused operations.
-    argv = shlex.split(compiler) + ["-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing", "-o", target]
+    argv = shlex.split(compiler) + ["-O2", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing", "-o", target]
     if sys.platform == "darwin":
         argv += ["-undefined", "dynamic_lookup"]
     argv += [f"-I{path}" for path in includes] + [SOURCE]

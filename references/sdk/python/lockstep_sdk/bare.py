@@ -101,9 +101,9 @@ def _play(layout, env, draws, start, tokens):
         deciders = env.deciders
         if player is not None:
             if single:
-                actions = choose(legal(0) if deciders else None)
+                actions = choose(legal(0) if deciders else player)
             else:
-                actions = choose([legal(agent) if deciders >> agent & 1 else None for agent in agents])
+                actions = choose([legal(agent) if deciders >> agent & 1 else player for agent in agents])
         elif single:
             choices = (sets[legal(0)][1] if masked else free) if deciders else IDLE
             actions = (choices[tokens[at] % len(choices)],)

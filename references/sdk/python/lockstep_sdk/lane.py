@@ -213,9 +213,9 @@ class Lane:
                     while True:
                         deciders = env.deciders
                         if single:
-                            answer = legal(0) if deciders else None
+                            answer = legal(0) if deciders else player
                         else:
-                            answer = [legal(agent) if deciders >> agent & 1 else None for agent in agents]
+                            answer = [legal(agent) if deciders >> agent & 1 else player for agent in agents]
                         actions = note(head, deciders, answer, env.observations, values(), rewards)
                         if not ended:
                             break

@@ -4,9 +4,13 @@ An environment that has no `snapshot` and `restore` of its own is pickled whole.
 environment, so the pickle holds a mark in their place, and a restored environment finds those of its new lane.
 """
 
+import copyreg
 import io
 import pickle
 import struct
+import sys
+import types
+from collections import ChainMap
 
 from .digest import blake2b
 from .errors import BadRequest
@@ -46,7 +50,18 @@ def load(lane, blob):
     lane.ready = True
 
 
+def _reduce(method):
+    """As `__reduce__`, but a method in C has the one name that its twin in Python has, so that their pickles are equal."""
+    reduced = method.__reduce__()
+    if isinstance(reduced, str):
+        return reduced
+    getter, (owner, name) = reduced
+    return getter, (owner, sys.intern(name))
+
+
 class _Pickler(pickle.Pickler):
+    dispatch_table = ChainMap({types.BuiltinMethodType: _reduce}, copyreg.dispatch_table)
+
     def __init__(self, target, draws):
         super().__init__(target, protocol=4)
         self.draws = draws
