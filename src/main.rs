@@ -27,6 +27,7 @@ struct Arguments {
 enum Verb {
     Verify(commands::verify::Arguments),
     Replay(commands::replay::Arguments),
+    Fuzz(commands::fuzz::Arguments),
     Minimize(commands::minimize::Arguments),
     Certify(commands::certify::Arguments),
     Doctor(commands::doctor::Arguments),
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         match arguments.command {
             Verb::Verify(arguments) => commands::verify::run(arguments),
             Verb::Replay(arguments) => commands::replay::run(arguments),
+            Verb::Fuzz(arguments) => commands::fuzz::run(arguments),
             Verb::Minimize(arguments) => commands::minimize::run(arguments),
             Verb::Certify(arguments) => commands::certify::run(arguments),
             Verb::Doctor(arguments) => commands::doctor::run(arguments),

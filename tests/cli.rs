@@ -6,7 +6,7 @@ use common::{clone, command, lockstep, written};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-const VERBS: [&str; 7] = ["verify", "replay", "minimize", "certify", "doctor", "test", "schema"];
+const VERBS: [&str; 8] = ["verify", "fuzz", "replay", "minimize", "certify", "doctor", "test", "schema"];
 
 /// The counter reference with one line of its source changed: a difference that no backend has.
 fn edited_reference(folder: &Path, from: &str, to: &str) -> PathBuf {

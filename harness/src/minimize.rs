@@ -61,13 +61,18 @@ pub fn minimize(
     let mut search =
         Search { pair, kind, best, divergence, limit: spent_before + budget_steps, seen: HashSet::new(), noise: 1 };
     // The short repro costs a few steps and tells the most, so it is made while there is budget for certain.
-    let short = search.teleport()?;
+    let mut short = search.teleport()?;
     search.lower_everything()?;
     search.delete_chunks()?;
     search.lower_chunks()?;
     search.simplify_start()?;
+    search.simplify_state()?;
     search.delete_chunks()?;
     search.rewrite()?;
+    if search.best.state.is_some() && search.best.steps() <= 2 {
+        // A trace that starts in a state and is this short is its own short repro.
+        short = Ok(Short { trace: search.best.clone(), divergence: search.divergence.clone() });
+    }
     let (trace, mut divergence, kind) = (search.best, search.divergence, search.kind);
     let mut flaky = false;
     for _ in 0..CONFIRMATIONS {
@@ -202,11 +207,17 @@ impl Search<'_> {
         }
         let mut trace = self.best.clone();
         trace.draws = Source::Listed(vec![]);
+        if let Some(state) = &mut trace.state {
+            state.draw_index = 0;
+        }
         if self.attempt(trace)? {
             return Ok(());
         }
         let mut trace = self.best.clone();
         trace.draws = Source::Listed(drawn);
+        if let Some(state) = &mut trace.state {
+            state.draw_index = 0;
+        }
         if !self.attempt(trace)? {
             return Ok(());
         }
@@ -230,12 +241,39 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// The fields of a state that a trace starts from, back to what they are after a reset, where that will do.
+    fn simplify_state(&mut self) -> Result<(), SideError> {
+        let Some(state) = self.best.state.clone() else { return Ok(()) };
+        let configuration = self.pair.configuration.clone();
+        let plain = self.pair.reference.reset_in_full(&self.best.lane_start(0), Mode::State)?.record;
+        let mut everything = self.best.clone();
+        everything.state = Some(StartState { state: plain.canonical.clone(), ..state });
+        if self.attempt(everything)? {
+            return Ok(());
+        }
+        let mut offset = 0;
+        for field in &configuration.canonical {
+            let range = offset..offset + field.state_bytes();
+            offset = range.end;
+            let mut trace = self.best.clone();
+            let Some(state) = &mut trace.state else { return Ok(()) };
+            if state.state[range.clone()] != plain.canonical[range.clone()] {
+                state.state[range.clone()].copy_from_slice(&plain.canonical[range]);
+                self.attempt(trace)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The random numbers that the best trace uses.
     fn draws_made(&mut self) -> Result<Vec<u32>, SideError> {
         if !self.affords(self.best.steps()) {
             return Ok(vec![]);
         }
-        let start = self.pair.reference.reset_in_full(&self.best.lane_start(0), Mode::Full)?;
+        let start = match self.best.injection(0) {
+            Some(injection) => self.pair.reference.inject_in_full(&injection, Mode::Full)?,
+            None => self.pair.reference.reset_in_full(&self.best.lane_start(0), Mode::Full)?,
+        };
         let play = Play::one_lane(&self.pair.configuration, 0, &self.best.tokens);
         let records = self.pair.reference.play_in_full(play, Mode::Full)?.remove(0);
         let all = std::iter::once(start).chain(records);

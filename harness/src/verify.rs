@@ -6,7 +6,9 @@ use crate::report::thousands;
 use crate::side::SideError;
 use crate::sides::Sides;
 use crate::stats::rate_bound;
-use crate::tiers::{CheckOutcome, Counts, Stage, TIERS, TierReport, contract, replay, rollout};
+use crate::tiers::{
+    CheckOutcome, Counts, Stage, TIERS, TierReport, contract, fuzz, interaction, property, replay, rollout,
+};
 use crate::watch::{Stop, Watch};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -14,6 +16,8 @@ use std::sync::Arc;
 
 /// Free-running steps of a configuration for which the manifest names no number.
 const ROLLOUT_STEPS: u64 = 100_000;
+/// Fuzz steps where the manifest names no number.
+const FUZZ_STEPS: u64 = 40_000;
 /// Lanes of a frame where the manifest names no number.
 const LANES: usize = 64;
 /// Steps of a trace where the manifest names no number.
@@ -32,6 +36,10 @@ pub struct Plan {
     pub seed: u64,
     /// Free-running steps of each configuration, instead of the manifest's.
     pub rollout_steps: Option<u64>,
+    /// Fuzz steps of each configuration, instead of the manifest's.
+    pub fuzz_steps: Option<u64>,
+    /// Another budget for the fuzz tier.
+    pub fuzz: Option<fuzz::Budget>,
     /// Where traces are kept; the environment's own folder if absent.
     pub traces: Option<PathBuf>,
     /// Reference steps that shrinking one divergence may cost.
@@ -49,6 +57,8 @@ impl Plan {
             tiers: Vec::new(),
             seed,
             rollout_steps: None,
+            fuzz_steps: None,
+            fuzz: None,
             traces: None,
             minimize_steps: Stage::MINIMIZE_STEPS,
             findings_max: 3,
@@ -127,6 +137,15 @@ pub fn verify(
             trace_steps: tiers.trace_steps.unwrap_or(TRACE_STEPS),
             rollout_steps,
             buckets: buckets.collect(),
+            invariants: manifest
+                .file
+                .invariant
+                .iter()
+                .filter(|row| row.configurations.as_ref().is_none_or(|names| names.contains(&configuration.name)))
+                .filter_map(|row| Some((row.name.clone(), Predicate::parse(&row.holds).ok()?)))
+                .collect(),
+            probes: manifest.file.probe.clone(),
+            fuzz_steps: plan.fuzz_steps.or(tiers.fuzz_steps).unwrap_or(FUZZ_STEPS),
             minimize_steps: plan.minimize_steps,
             findings_max: plan.findings_max,
             watch: &mut *watch,
@@ -136,6 +155,12 @@ pub fn verify(
             let report = match *tier {
                 "traces" => replay::run(&mut stage, manifest)?,
                 "contract" => contract::run(&mut stage)?,
+                "property" => property::run(&mut stage)?,
+                "interaction" => interaction::run(&mut stage)?,
+                "fuzz" => {
+                    let budget = plan.fuzz.unwrap_or(fuzz::Budget::Steps(stage.fuzz_steps));
+                    fuzz::run(&mut stage, budget)?
+                }
                 _ => rollout::run(&mut stage)?,
             };
             let agrees = report.agrees();

@@ -2,6 +2,7 @@
 
 pub mod certify;
 pub mod doctor;
+pub mod fuzz;
 pub mod minimize;
 pub mod replay;
 pub mod schema;

@@ -61,6 +61,12 @@ pub struct ManifestFile {
     /// Features whose traces are counted apart.
     #[serde(default)]
     pub bucket: Vec<BucketTable>,
+    /// What always holds.
+    #[serde(default)]
+    pub invariant: Vec<InvariantTable>,
+    /// Pure functions that both sides offer to be probed.
+    #[serde(default)]
+    pub probe: Vec<ProbeTable>,
     /// How much each tier does by default.
     #[serde(default)]
     pub tiers: TiersTable,
@@ -298,6 +304,29 @@ pub struct BucketTable {
     pub minimum: u64,
 }
 
+/// A condition that holds in every state that is reached.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InvariantTable {
+    /// Its name in reports.
+    pub name: String,
+    /// Over canonical fields.
+    pub holds: String,
+    /// The configurations that it is about; absent for all.
+    #[serde(default)]
+    pub configurations: Option<Vec<String>>,
+}
+
+/// A pure function that both sides offer to be probed.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeTable {
+    /// Its name.
+    pub function: String,
+    /// Its inputs by name, with the smallest and largest whole number.
+    pub input: BTreeMap<String, [i64; 2]>,
+}
+
 /// How much each tier does by default.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -311,4 +340,7 @@ pub struct TiersTable {
     /// Free-running rollout steps by configuration.
     #[serde(default)]
     pub rollout_steps: BTreeMap<String, u64>,
+    /// Fuzz steps of each configuration.
+    #[serde(default)]
+    pub fuzz_steps: Option<u64>,
 }

@@ -290,6 +290,14 @@ fn configuration(file: &ManifestFile, name: &str, table: ConfigurationTable) -> 
     for bucket in &file.bucket {
         Predicate::parse(&bucket.when).map_err(|error| format!("bucket {}: {error}", bucket.name))?;
     }
+    for invariant in &file.invariant {
+        Predicate::parse(&invariant.holds).map_err(|error| format!("invariant {}: {error}", invariant.name))?;
+    }
+    for probe in &file.probe {
+        if let Some((name, _)) = probe.input.iter().find(|(_, [low, high])| low > high) {
+            return Err(format!("probe {}: the range of {name} is empty", probe.function));
+        }
+    }
     let options = serde_json::to_value(&table.options).map_err(|error| format!("options: {error}"))?;
     let mut configuration = Configuration {
         environment: file.name.clone(),

@@ -3,7 +3,11 @@
 //! A tier plays on a [`Pair`](crate::pair::Pair) and returns a [`TierReport`]; what it finds is shrunk and kept at once.
 
 pub mod contract;
+pub mod fuzz;
+pub mod interaction;
 mod policy;
+mod pool;
+pub mod property;
 pub mod replay;
 pub mod rollout;
 
@@ -13,7 +17,7 @@ use crate::divergence::Divergence;
 use crate::keep::keep;
 use crate::manifest::Configuration;
 use crate::minimize::{BUDGET_STEPS, Minimized, minimize};
-use crate::pair::Pair;
+use crate::pair::{Pair, Verdict};
 use crate::report::Finding;
 use crate::side::SideError;
 use crate::sides::Sides;
@@ -28,9 +32,9 @@ use std::sync::Arc;
 pub const TIERS: [(&str, Option<&str>); 7] = [
     ("traces", None),
     ("contract", None),
-    ("property", Some("not built yet")),
-    ("interaction", Some("not built yet")),
-    ("fuzz", Some("not built yet")),
+    ("property", None),
+    ("interaction", None),
+    ("fuzz", None),
     ("rollout", None),
     ("transfer", Some("not built yet")),
 ];
@@ -55,6 +59,12 @@ pub struct Stage<'a> {
     pub rollout_steps: u64,
     /// Feature buckets, by name, with their condition.
     pub buckets: Vec<(String, crate::predicate::Predicate)>,
+    /// What always holds, by name, with its condition.
+    pub invariants: Vec<(String, crate::predicate::Predicate)>,
+    /// Pure functions and the ranges of their inputs.
+    pub probes: Vec<crate::manifest::ProbeTable>,
+    /// Steps of the fuzz tier.
+    pub fuzz_steps: u64,
     /// Reference steps that shrinking one divergence may cost.
     pub minimize_steps: u64,
     /// Findings after which a tier stops.
@@ -161,6 +171,16 @@ impl TierReport {
         }
     }
 
+    /// Notes a check that could not be made.
+    pub(crate) fn skip(&mut self, side: &str, claim: &str, reason: String) {
+        self.checks.push(Check { claim: claim.into(), side: side.into(), outcome: CheckOutcome::Skipped(reason) });
+    }
+
+    /// Notes a check that failed.
+    pub(crate) fn fail(&mut self, side: &str, claim: &str, why: String) {
+        self.checks.push(Check { claim: claim.into(), side: side.into(), outcome: CheckOutcome::Failed(why) });
+    }
+
     /// Whether nothing diverged and no check failed.
     pub fn agrees(&self) -> bool {
         self.findings.is_empty() && !self.checks.iter().any(|check| matches!(check.outcome, CheckOutcome::Failed(_)))
@@ -209,4 +229,47 @@ fn note(backend: &str, tier: &str, divergence: &Divergence, steps: usize) -> Not
         found_with_steps: Some(steps as u64),
         ..Note::default()
     }
+}
+
+/// Shrinks and keeps a divergence, unless one of its kind was shrunk to fewer steps than this one shows it in.
+pub(crate) fn shrink_if_new(
+    stage: &mut Stage<'_>,
+    pair: &mut Pair,
+    tier: &'static str,
+    report: &mut TierReport,
+    trace: &Trace,
+    divergence: Box<Divergence>,
+) -> Result<(), SideError> {
+    let same = report.findings.iter().position(|other| other.minimized.divergence.kind() == divergence.kind());
+    match same {
+        None => report.findings.push(found(stage, pair, tier, trace, divergence)?),
+        Some(at) if divergence.steps_needed() < report.findings[at].minimized.trace.steps() => {
+            report.findings[at].forget();
+            report.findings[at] = found(stage, pair, tier, trace, divergence)?;
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+/// Plays a trace and shrinks what it shows; false if the reference refuses its start.
+pub(crate) fn hunt(
+    stage: &mut Stage<'_>,
+    pair: &mut Pair,
+    report: &mut TierReport,
+    trace: &Trace,
+) -> Result<bool, SideError> {
+    match pair.check(trace) {
+        Ok(Verdict::Agree) => report.counts.live_teacher_forced += trace.steps() as u64,
+        Ok(Verdict::Known(name)) => *report.known.entry(name).or_default() += 1,
+        Ok(Verdict::Diverged(divergence)) => {
+            let tier = report.tier;
+            shrink_if_new(stage, pair, tier, report, trace, divergence)?;
+        }
+        Err(SideError::Refused { role, .. } | SideError::BadRequest { role, .. }) if role == pair.reference.role => {
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(true)
 }

@@ -92,3 +92,20 @@ fn mix(value: u64) -> u64 {
     z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ z >> 31
 }
+
+/// Numbers for the judge's own choices: the same in every run with the same seed.
+#[derive(Debug, Clone)]
+pub struct Noise(u64);
+
+impl Noise {
+    /// A stream of numbers.
+    pub fn new(seed: u64) -> Self {
+        Noise(mix(seed))
+    }
+
+    /// A number below `bound`, which is at least 1.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        ((u128::from(mix(self.0)) * u128::from(bound)) >> 64) as u64
+    }
+}

@@ -3,8 +3,7 @@
 //! Frames begin small, so that what is wrong at once is found in few steps, and grow until a round trip costs little
 //! beside the work. When a lane's digest differs, that lane alone is played again in full.
 
-use super::{Stage, TierReport, Tokens, found};
-use crate::divergence::Divergence;
+use super::{Stage, TierReport, Tokens, shrink_if_new};
 use crate::manifest::{Level, ToleranceMode};
 use crate::pair::{Pair, Verdict, failure};
 use crate::side::{Injection, LaneStart, Play, SideError, Source, Windows};
@@ -70,7 +69,7 @@ fn sample(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Re
                 count_buckets(stage, pair, &trace, report)?;
             }
             Verdict::Known(name) => *report.known.entry(name).or_default() += 1,
-            Verdict::Diverged(divergence) => shrink_if_new(stage, pair, report, &trace, divergence)?,
+            Verdict::Diverged(divergence) => shrink_if_new(stage, pair, "rollout", report, &trace, divergence)?,
         }
         stage.watch.advance(steps);
     }
@@ -201,7 +200,7 @@ fn earliest(expected: &[Windows], observed: &[Windows]) -> BTreeSet<usize> {
 /// Plays a lane whose digest differed again, alone and in full.
 fn examine(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, trace: &Trace) -> Result<(), SideError> {
     match pair.check(trace)? {
-        Verdict::Diverged(divergence) => shrink_if_new(stage, pair, report, trace, divergence)?,
+        Verdict::Diverged(divergence) => shrink_if_new(stage, pair, "rollout", report, trace, divergence)?,
         Verdict::Known(name) => *report.known.entry(name).or_default() += 1,
         Verdict::Agree => report.checks.push(Check {
             claim: "a lane whose digest differs in a batch differs alone too".into(),
@@ -238,7 +237,7 @@ fn backend_failed(
             return Ok(false);
         }
     };
-    shrink_if_new(stage, pair, report, trace, divergence)?;
+    shrink_if_new(stage, pair, "rollout", report, trace, divergence)?;
     Ok(false)
 }
 
@@ -259,7 +258,7 @@ fn in_full(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, batc
             *report.known.entry(name).or_default() += 1;
             report.counts.live_free_running += steps;
         }
-        Verdict::Diverged(divergence) => shrink_if_new(stage, pair, report, &trace, divergence)?,
+        Verdict::Diverged(divergence) => shrink_if_new(stage, pair, "rollout", report, &trace, divergence)?,
     }
     stage.watch.advance(steps);
     Ok(())
@@ -359,7 +358,7 @@ fn forced_divergence(
     trace: &Trace,
 ) -> Result<bool, SideError> {
     match pair.check(trace)? {
-        Verdict::Diverged(divergence) => shrink_if_new(stage, pair, report, trace, divergence)?,
+        Verdict::Diverged(divergence) => shrink_if_new(stage, pair, "rollout", report, trace, divergence)?,
         _ => report.checks.push(Check {
             claim: "each step agrees from the reference's state".into(),
             side: stage.backend.to_owned(),
@@ -423,26 +422,6 @@ fn compare_statistics(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierR
             100.0 * result.detectable
         );
         report.checks.push(Check { claim, side: stage.backend.to_owned(), outcome });
-    }
-    Ok(())
-}
-
-/// Shrinks and keeps a divergence, unless one of its kind was shrunk to fewer steps than this one shows it in.
-fn shrink_if_new(
-    stage: &mut Stage<'_>,
-    pair: &mut Pair,
-    report: &mut TierReport,
-    trace: &Trace,
-    divergence: Box<Divergence>,
-) -> Result<(), SideError> {
-    let same = report.findings.iter().position(|other| other.minimized.divergence.kind() == divergence.kind());
-    match same {
-        None => report.findings.push(found(stage, pair, "rollout", trace, divergence)?),
-        Some(at) if divergence.steps_needed() < report.findings[at].minimized.trace.steps() => {
-            report.findings[at].forget();
-            report.findings[at] = found(stage, pair, "rollout", trace, divergence)?;
-        }
-        Some(_) => {}
     }
     Ok(())
 }
