@@ -65,13 +65,19 @@ impl Project {
         Ok(Reference::read(&folder, &root.join("references/sdk"))?)
     }
 
-    /// Prepares the reference and builds the runner.
-    pub fn sides(&self, options: &ReferenceOptions, progress: &mut Progress) -> Result<(Processes, Prepared), Failure> {
+    /// Prepares the reference and builds the runner with what `backend` needs.
+    pub fn sides(
+        &self,
+        backend: &str,
+        options: &ReferenceOptions,
+        progress: &mut Progress,
+    ) -> Result<(Processes, Prepared), Failure> {
         let tools = find_tools(options.python.as_deref());
         let prepared =
             prepare(&self.reference(options.reference.as_deref())?, options.adapter.as_deref(), &tools, progress)?;
         progress.begin(&format!("building {}", self.manifest.file.name), 0);
-        let runner = runner::build(&self.manifest.file.name, &self.manifest.folder);
+        let feature = self.manifest.file.backends.get(backend).and_then(|table| table.feature.as_deref());
+        let runner = runner::build(&self.manifest.file.name, &self.manifest.folder, feature);
         progress.end();
         let sides = Processes {
             reference: prepared.command.clone(),

@@ -8,6 +8,8 @@ use crate::record::Record;
 pub struct Divergence {
     /// The backend that differs.
     pub backend: String,
+    /// Whom it differs from: `reference`, or the backend that judges.
+    pub against: String,
     /// The step, from 0; `None` if the start already differs.
     pub step: Option<usize>,
     /// The record is that of the reset after the step.

@@ -22,6 +22,8 @@ pub struct Pair {
     pub configuration: Arc<Configuration>,
     /// Where other bits may stand.
     pub tolerances: Tolerances,
+    /// The reference draws by itself, and the backend replays. Between backends both ask the harness.
+    replays: bool,
 }
 
 /// What came of a trace.
@@ -43,7 +45,8 @@ impl Pair {
     pub fn new(reference: Side, backend: Side, tolerances: Tolerances) -> Self {
         debug_assert_eq!(reference.configuration.hash, backend.configuration.hash);
         let configuration = reference.configuration.clone();
-        Pair { reference, backend, configuration, tolerances }
+        let replays = configuration.level == Level::Recorded && reference.role == "reference";
+        Pair { reference, backend, configuration, tolerances, replays }
     }
 
     /// Whether digests can stand for records.
@@ -167,7 +170,7 @@ impl Pair {
         let mut start = trace.lane_start(0);
         if let Some(mut injection) = trace.injection(0) {
             let expected = self.reference.inject_in_full(&injection, Mode::Full)?;
-            if self.configuration.level == Level::Recorded {
+            if self.replays {
                 injection.start.source = Source::Listed(Vec::new());
                 injection.draw_index = 0;
             }
@@ -177,7 +180,7 @@ impl Pair {
             };
         }
         let expected = self.reference.reset_in_full(&start, Mode::Full)?;
-        if self.configuration.level == Level::Recorded {
+        if self.replays {
             start.source = Source::Listed(listed(&expected.record.draws));
         }
         match self.backend.reset_in_full(&start, Mode::Full) {
@@ -193,8 +196,7 @@ impl Pair {
         play: Play<'_>,
     ) -> Result<Result<(Vec<Stepped>, Vec<Stepped>), SideError>, SideError> {
         self.reference.begin_play_in_full(play, Mode::Full)?;
-        let recorded = self.configuration.level == Level::Recorded;
-        let early = if recorded { None } else { Some(self.backend.begin_play_in_full(play, Mode::Full)) };
+        let early = if self.replays { None } else { Some(self.backend.begin_play_in_full(play, Mode::Full)) };
         let mut expected = self.reference.finish_play_in_full(play, Mode::Full)?;
         let observed = match early {
             Some(begun) => begun.and_then(|()| self.backend.finish_play_in_full(play, Mode::Full)),
@@ -217,7 +219,8 @@ impl Pair {
     }
 
     fn backend_failed(&mut self, step: Option<usize>, error: SideError) -> Result<Box<Divergence>, SideError> {
-        if !error.is_behaviour() && !matches!(error, SideError::Refused { .. }) {
+        // A state that a backend refuses is no difference: it may, as the reference may.
+        if !error.is_behaviour() {
             return Err(error);
         }
         self.backend.restart()?;
@@ -246,6 +249,7 @@ impl Pair {
         }
         Verdict::Diverged(Box::new(Divergence {
             backend: self.backend.role.clone(),
+            against: self.reference.role.clone(),
             step,
             after_reset,
             difference,
@@ -290,7 +294,7 @@ impl Pair {
     pub fn reset(&mut self, starts: &[LaneStart]) -> Result<Result<Vec<(u64, u64)>, SideError>, SideError> {
         let expected = self.reference.reset(starts)?;
         let mut starts = starts.to_vec();
-        if self.configuration.level == Level::Recorded {
+        if self.replays {
             for start in &mut starts {
                 start.source = Source::Listed(listed(&self.reference.draws(start.lane)?));
             }
@@ -308,7 +312,7 @@ impl Pair {
     #[expect(clippy::type_complexity, reason = "the outer error is the reference's, the inner the backend's")]
     pub fn advance(&mut self, play: Play<'_>) -> Result<Result<(Vec<Windows>, Vec<Windows>), SideError>, SideError> {
         self.reference.begin_play(play)?;
-        if self.configuration.level == Level::Recorded {
+        if self.replays {
             let expected = self.reference.finish_play(play)?;
             for lane in play.lane_first..play.lane_first + play.lane_count {
                 let draws = listed(&self.reference.draws(lane as u32)?);
@@ -334,6 +338,7 @@ pub fn failure(step: Option<usize>, error: &SideError) -> Divergence {
     };
     Divergence {
         backend: error.role().to_owned(),
+        against: "reference".into(),
         step,
         after_reset: false,
         difference: Difference { part: Part::Side, fields: vec![field] },

@@ -108,6 +108,7 @@ pub fn divergence_json(configuration: &Configuration, divergence: &Divergence) -
     };
     json!({
         "backend": divergence.backend,
+        "against": divergence.against,
         "kind": divergence.kind(),
         "part": divergence.difference.part.name(),
         "step": divergence.step,
@@ -133,7 +134,7 @@ fn headline(divergence: &Divergence, steps: usize, from_steps: usize) -> String 
     if divergence.is_failure() {
         return format!("{} {} {place}{from}\n", divergence.backend, divergence.difference.fields[0].label);
     }
-    format!("{} differs from reference {place}{from}\n", divergence.backend)
+    format!("{} differs from {} {place}{from}\n", divergence.backend, divergence.against)
 }
 
 fn rows(text: &mut String, configuration: &Configuration, divergence: &Divergence) {

@@ -31,16 +31,17 @@ pub enum RunnerError {
     },
 }
 
-/// Builds the runner of the environment in `folder` and returns its path.
+/// Builds the runner of the environment in `folder`, with a feature if its backend needs one, and returns its path.
 ///
 /// # Errors
 /// If it does not compile.
-pub fn build(environment: &str, folder: &Path) -> Result<PathBuf, RunnerError> {
+pub fn build(environment: &str, folder: &Path, feature: Option<&str>) -> Result<PathBuf, RunnerError> {
     let binary = format!("lockstep-env-{environment}");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut child = Command::new(cargo)
         .args(["build", "--message-format=json-render-diagnostics", "--bin", &binary, "--manifest-path"])
         .arg(folder.join("Cargo.toml"))
+        .args(feature.into_iter().flat_map(|feature| ["--features", feature]))
         // Variables that cargo sets for what it runs would make it build everything anew.
         .env_remove("CARGO_MANIFEST_DIR")
         .stdin(Stdio::null())
@@ -69,4 +70,11 @@ pub fn build(environment: &str, folder: &Path) -> Result<PathBuf, RunnerError> {
         return Err(RunnerError::DoesNotBuild { environment: environment.to_owned(), output });
     }
     executable.ok_or(RunnerError::NoBinary { environment: environment.to_owned(), binary })
+}
+
+/// The names of the backends that a runner was built with.
+pub fn backends(runner: &Path) -> Vec<String> {
+    let output = Command::new(runner).arg("--list").stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
 }

@@ -90,6 +90,23 @@ impl Sides for Processes {
     }
 }
 
+/// The readable backend in the place of the reference, to judge the other backends in bulk.
+pub struct AgainstRust<'a>(pub &'a dyn Sides);
+
+impl Sides for AgainstRust<'_> {
+    fn reference(&self, configuration: Arc<Configuration>, terms: Terms) -> Result<Side, SideError> {
+        self.0.backend("rust", configuration, terms)
+    }
+
+    fn backend(&self, name: &str, configuration: Arc<Configuration>, terms: Terms) -> Result<Side, SideError> {
+        self.0.backend(name, configuration, terms)
+    }
+
+    fn deadline(&self) -> Duration {
+        self.0.deadline()
+    }
+}
+
 /// Both sides in this process, for source that is accepted and for the harness's own tests.
 pub struct InProcess {
     /// What stands for the reference.

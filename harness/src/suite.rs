@@ -37,15 +37,16 @@ pub fn main(folder: &str, runner: &str) -> ExitCode {
 fn trials(manifest: &Manifest, runner: &Path) -> Vec<Trial> {
     let environment = &manifest.file.name;
     let mut trials = Vec::new();
+    let built = crate::runner::backends(runner);
     for (backend, table) in &manifest.file.backends {
         for (tier, missing) in TIERS {
             let Some(reason) = missing else { continue };
             let name = format!("{environment}::{tier}::{backend}::all ({reason})");
             trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
         }
-        if backend != "rust" {
-            let about = table.about.clone().unwrap_or_default();
-            let name = format!("{environment}::all::{backend}::all (this build has no {backend}: {about})");
+        if !built.contains(backend) {
+            let feature = table.feature.clone().unwrap_or_else(|| backend.clone());
+            let name = format!("{environment}::all::{backend}::all (built without feature {feature})");
             trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
             continue;
         }
@@ -58,8 +59,9 @@ fn trials(manifest: &Manifest, runner: &Path) -> Vec<Trial> {
                 trials.push(Trial::test(name, move || replay_one(&manifest, &runner, &backend, &adapter, &path)));
             }
         }
-        for configuration in manifest.configurations() {
-            for tier in ["contract", "rollout"] {
+        let playable = |name: &String| table.configurations.as_ref().is_none_or(|names| names.contains(name));
+        for configuration in manifest.configurations().iter().filter(|configuration| playable(&configuration.name)) {
+            for tier in ["contract", "property", "interaction", "fuzz", "rollout"] {
                 let name = format!("{environment}::{tier}::{backend}::{}", configuration.name);
                 let (manifest, runner, backend) = (manifest.clone(), runner.to_owned(), backend.clone());
                 let configuration = configuration.name.clone();
@@ -100,6 +102,7 @@ fn run_tier(manifest: &Manifest, runner: &Path, backend: &str, tier: &str, confi
     plan.tiers = vec![tier.to_owned()];
     let usual = manifest.file.tiers.rollout_steps.get(configuration).copied().unwrap_or(ROLLOUT_STEPS);
     plan.rollout_steps = Some(usual.min(ROLLOUT_STEPS));
+    plan.fuzz_steps = Some(20_000);
     eprintln!("seed {:#x} (LOCKSTEP_SEED repeats it)", plan.seed);
     let result = verify(manifest, &plan, &sides(manifest, runner, None)?, &mut Silent, &Stop::default())?;
     if result.agrees() { Ok(()) } else { Err(result.failures().join("\n").into()) }

@@ -59,7 +59,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
     let stop = Stop::on_signals().map_err(unreadable)?;
     let mut progress = Progress::new(arguments.json);
-    let (sides, prepared) = project.sides(&arguments.reference, &mut progress)?;
+    let (sides, prepared) = project.sides(&arguments.backend, &arguments.reference, &mut progress)?;
     let (salt, seed) = seal(&source).map_err(unreadable)?;
     let mut plan = Plan::new(&arguments.backend, seed);
     plan.rollout_steps = arguments.steps;

@@ -49,7 +49,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
     let stop = Stop::on_signals().map_err(|error| Failure::usage(error.to_string()))?;
     let mut progress = Progress::new(arguments.json);
-    let (sides, _) = project.sides(&arguments.reference, &mut progress)?;
+    let (sides, _) = project.sides(&arguments.backend, &arguments.reference, &mut progress)?;
     let mut plan = Plan::new(&arguments.backend, arguments.seed.unwrap_or_else(fresh_seed));
     let count = if arguments.configuration.is_empty() {
         manifest.configurations().len()

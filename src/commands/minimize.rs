@@ -43,7 +43,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let (project, trace) = open(&arguments.trace, arguments.environment.as_deref())?;
     let configuration = Arc::new(project.manifest.configuration(&trace.configuration)?.clone());
     let mut progress = Progress::new(arguments.json);
-    let (sides, _) = project.sides(&arguments.reference, &mut progress)?;
+    let (sides, _) = project.sides(&arguments.backend, &arguments.reference, &mut progress)?;
     let mut pair = open_pair(&sides, &arguments.backend, &configuration, 1, "traces", ToleranceMode::FreeRunning)?;
     let Verdict::Diverged(divergence) = pair.check(&trace)? else {
         agreed(&format!("{} agrees over {} steps: there is nothing to shrink", arguments.backend, trace.steps()));

@@ -45,7 +45,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     });
     let grain = grain.transpose()?;
     let mut progress = Progress::new(arguments.json);
-    let (sides, _) = project.sides(&arguments.reference, &mut progress)?;
+    let (sides, _) = project.sides(&arguments.backend, &arguments.reference, &mut progress)?;
     let mut pair = open_pair(&sides, &arguments.backend, &configuration, 1, "traces", ToleranceMode::FreeRunning)?;
     let steps = trace.steps();
     let (verdict, divergence, exit) = match pair.check_with_grain(&trace, grain)? {

@@ -57,7 +57,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     check_names(manifest, &arguments)?;
     let stop = Stop::on_signals().map_err(|error| Failure::usage(error.to_string()))?;
     let mut progress = Progress::new(arguments.json);
-    let (sides, prepared) = project.sides(&arguments.reference, &mut progress)?;
+    let (sides, prepared) = project.sides(&arguments.backend, &arguments.reference, &mut progress)?;
     let mut plan = Plan::new(&arguments.backend, arguments.seed.unwrap_or_else(fresh_seed));
     plan.configurations = arguments.configuration;
     plan.tiers = arguments.tier;

@@ -79,7 +79,8 @@ impl Rules for Counter {
         draws: &mut D,
         out: &mut O,
     ) -> Outcome {
-        state.tick += 1;
+        // Whole numbers wrap, as in C; the reference in Python refuses states that would make it do so.
+        state.tick = state.tick.wrapping_add(1);
         let mut rewards = [0.0f32; 2];
         let mut leapt = 0;
         let mut terminated = false;
@@ -88,22 +89,22 @@ impl Rules for Counter {
             match action[agent] {
                 UP => {
                     for _ in 0..1 + draw(world, state, draws, 3, SITE_GUST) {
-                        state.value += 1;
+                        state.value = state.value.wrapping_add(1);
                         pulse(world, state, regions, agent, out);
                     }
                     // QUIRK(Counter.step, tenth_of_a_point_is_a_single): 0.1 as an f32, not as a double.
                     rewards[agent] += 0.1f32;
                 }
                 DOWN => {
-                    state.value -= 1;
+                    state.value = state.value.wrapping_sub(1);
                     pulse(world, state, regions, agent, out);
                 }
                 LEAP => {
-                    state.purse[agent] -= 1;
-                    state.value += draw(world, state, draws, 6, SITE_LEAP) as i32;
+                    state.purse[agent] = state.purse[agent].wrapping_sub(1);
+                    state.value = state.value.wrapping_add(draw(world, state, draws, 6, SITE_LEAP) as i32);
                     leapt |= 1 << agent;
                 }
-                _ => state.purse[agent] += 1,
+                _ => state.purse[agent] = state.purse[agent].wrapping_add(1),
             }
             if state.value >= world.limit {
                 for (other, reward) in rewards.iter_mut().enumerate() {

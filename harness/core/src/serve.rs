@@ -318,9 +318,14 @@ pub fn serve<R: Rules>() -> ExitCode {
     serve_with(&[("rust", Opened::scalar::<R>)])
 }
 
-/// The main function of a runner with several backends: `runner [NAME]`, the first if none is named.
+/// The main function of a runner with several backends: `runner [NAME]`, the first if none is named, or
+/// `runner --list`, which prints the names.
 pub fn serve_with(backends: &[(&str, Opener)]) -> ExitCode {
     let asked = std::env::args().nth(1).unwrap_or_else(|| backends[0].0.to_owned());
+    if asked == "--list" {
+        backends.iter().for_each(|(name, _)| println!("{name}"));
+        return ExitCode::SUCCESS;
+    }
     let Some((name, opener)) = backends.iter().find(|(name, _)| *name == asked) else {
         let names: Vec<_> = backends.iter().map(|(name, _)| *name).collect();
         eprintln!("error: this runner has no backend {asked}, only {}", names.join(", "));

@@ -213,6 +213,12 @@ pub struct BackendTable {
     /// What it is.
     #[serde(default)]
     pub about: Option<String>,
+    /// The cargo feature that the runner is built with for it.
+    #[serde(default)]
+    pub feature: Option<String>,
+    /// The configurations that it can play; absent for all.
+    #[serde(default)]
+    pub configurations: Option<Vec<String>>,
 }
 
 /// An oddity of the reference that is reproduced.
@@ -340,6 +346,12 @@ pub struct TiersTable {
     /// Free-running rollout steps by configuration.
     #[serde(default)]
     pub rollout_steps: BTreeMap<String, u64>,
+    /// Steps of each configuration in which another backend is compared with `rust`.
+    #[serde(default)]
+    pub between_steps: Option<u64>,
+    /// Free-running steps of each configuration in which another backend than `rust` is compared with the reference.
+    #[serde(default)]
+    pub sample_steps: Option<u64>,
     /// Fuzz steps of each configuration.
     #[serde(default)]
     pub fuzz_steps: Option<u64>,

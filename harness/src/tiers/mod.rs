@@ -98,6 +98,18 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// The same steps, as compared between backends and not with the live reference.
+    pub fn between(self) -> Self {
+        Counts {
+            live_free_running: 0,
+            live_teacher_forced: 0,
+            between_backends: self.live_free_running + self.live_teacher_forced,
+            traces: 0,
+            episodes: 0,
+            ..self
+        }
+    }
+
     /// Adds what another part of the same run did.
     pub fn add(&mut self, other: Counts) {
         self.live_free_running += other.live_free_running;
@@ -139,6 +151,8 @@ pub struct TierReport {
     pub tier: &'static str,
     /// The configuration.
     pub configuration: String,
+    /// Whom the backend was compared with: `reference`, or `rust`.
+    pub against: &'static str,
     /// What it played.
     pub counts: Counts,
     /// What it found.
@@ -161,6 +175,7 @@ impl TierReport {
         TierReport {
             tier,
             configuration: configuration.name.clone(),
+            against: "reference",
             counts: Counts::default(),
             findings: Vec::new(),
             known: BTreeMap::new(),
@@ -252,7 +267,7 @@ pub(crate) fn shrink_if_new(
     Ok(())
 }
 
-/// Plays a trace and shrinks what it shows; false if the reference refuses its start.
+/// Plays a trace and shrinks what it shows; false if a side refuses its start.
 pub(crate) fn hunt(
     stage: &mut Stage<'_>,
     pair: &mut Pair,
@@ -266,9 +281,8 @@ pub(crate) fn hunt(
             let tier = report.tier;
             shrink_if_new(stage, pair, tier, report, trace, divergence)?;
         }
-        Err(SideError::Refused { role, .. } | SideError::BadRequest { role, .. }) if role == pair.reference.role => {
-            return Ok(false);
-        }
+        Err(SideError::Refused { .. }) => return Ok(false),
+        Err(SideError::BadRequest { role, .. }) if role == pair.reference.role => return Ok(false),
         Err(error) => return Err(error),
     }
     Ok(true)

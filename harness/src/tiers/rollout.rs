@@ -326,6 +326,11 @@ fn force_one(
                 .and_then(|_| pair.backend.play_in_full(Play::one_lane(&configuration, 0, tokens), Mode::State));
             let observed = match observed {
                 Ok(mut lanes) => lanes.remove(0),
+                Err(SideError::Refused { role, message, .. }) => {
+                    let claim = "each step agrees from the reference's state";
+                    report.fail(stage.backend, claim, format!("{role} refuses a state that was reached: {message}"));
+                    return Ok(false);
+                }
                 Err(error) => return backend_failed(stage, pair, report, trace, error),
             };
             let mut tolerances = crate::compare::Tolerances::select(

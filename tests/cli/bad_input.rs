@@ -1,8 +1,6 @@
 //! Whatever is thrown at `lockstep`, the answer is one clear error with what to do next, and the right exit code.
 
-mod common;
-
-use common::{Run, clone, lockstep, python, trace_of, written};
+use crate::common::{Run, clone, lockstep, python, trace_of, written};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -181,7 +179,7 @@ fn wrong_names_are_answered_with_the_right_ones() {
 #[test]
 fn offline_the_reference_says_so() {
     let cache = tempfile::tempdir().expect("a folder can be made");
-    common::command(&["verify", "pong", "-c", "default"])
+    crate::common::command(&["verify", "pong", "-c", "default"])
         .env("LOCKSTEP_CACHE", cache.path())
         .env("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
         .env("PIP_RETRIES", "0")
@@ -193,7 +191,7 @@ fn offline_the_reference_says_so() {
 
 #[test]
 fn an_unwritable_cache_is_named() {
-    common::command(&["verify", "counter"])
+    crate::common::command(&["verify", "counter"])
         .env("LOCKSTEP_CACHE", "/proc/lockstep")
         .run()
         .ends(3)
@@ -203,7 +201,7 @@ fn an_unwritable_cache_is_named() {
 
 #[test]
 fn ctrl_c_ends_a_long_run_with_what_was_done() {
-    let mut child = common::command(&["verify", "counter", "-c", "default", "--steps", "1000000000"]).spawn();
+    let mut child = crate::common::command(&["verify", "counter", "-c", "default", "--steps", "1000000000"]).spawn();
     std::thread::sleep(Duration::from_secs(6));
     child.interrupt();
     let began = Instant::now();

@@ -1,8 +1,6 @@
 //! `lockstep` as people use it: a divergence is found, printed, kept, replayed and shrunk, and every verb explains itself.
 
-mod common;
-
-use common::{clone, command, lockstep, written};
+use crate::common::{clone, command, lockstep, written};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,9 @@
 //! What lockstep costs a reference: CPU time of its process in lockstep against the same tokens played bare.
 //!
 //! Measured, not asserted in everyday runs, because a busy machine changes it:
-//! `cargo test -p lockstep-harness --test overhead -- --ignored --nocapture`.
+//! `cargo test -p lockstep-harness --test harness overhead -- --ignored --nocapture`.
 
-mod common;
-
-use common::{manifest, reference_command};
+use crate::common::{manifest, reference_command};
 use lockstep_harness::side::{LaneStart, LogFile, Play, Process, Side, Source, Terms};
 use lockstep_harness::tiers::Tokens;
 use std::io::Write;

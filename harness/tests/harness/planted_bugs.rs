@@ -3,9 +3,7 @@
 //! Each bug wraps the right rules and breaks one thing. It must be caught by the tier that is named, in few steps, and
 //! shrunk to few tokens at a price that is bounded in reference steps.
 
-mod common;
-
-use common::{Mixed, Opener, manifest, reference_command};
+use crate::common::{Mixed, Opener, manifest, reference_command};
 use lockstep_core::{
     Draws, Files, Mask, Opened, Options, Out, Outcome, Reader, Refusal, Regions, Rules, Shape, Start, WorldError,
     Writer,

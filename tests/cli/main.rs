@@ -1,0 +1,6 @@
+//! The real `lockstep`, run as people run it.
+
+mod bad_input;
+#[path = "../common/mod.rs"]
+mod common;
+mod verbs;
