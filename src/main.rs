@@ -1,6 +1,7 @@
 //! The command `lockstep`: reads arguments, runs one verb, and turns what came of it into words and an exit code.
 
 mod commands;
+mod config;
 mod exit;
 mod project;
 mod terminal;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(name = "lockstep", version, propagate_version = true, arg_required_else_help = true)]
 #[command(
-    after_help = "Example:\n  lockstep verify pong\n\nColours honour NO_COLOR. Kept files go to LOCKSTEP_CACHE, else to the user's cache folder."
+    after_help = "Example:\n  lockstep verify pong\n\nColours honour NO_COLOR. Kept files go to LOCKSTEP_CACHE, else to the user's cache folder.\n\nDefaults for options stand in lockstep.toml, here or in a folder above (`[verify] steps = 100000`, `[reference] python = \"…\"`); variables such as LOCKSTEP_VERIFY_STEPS or LOCKSTEP_PYTHON win over the file, and what is typed wins over both."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -29,10 +30,13 @@ enum Verb {
     Replay(commands::replay::Arguments),
     Fuzz(commands::fuzz::Arguments),
     Minimize(commands::minimize::Arguments),
+    Bench(commands::bench::Arguments),
     Certify(commands::certify::Arguments),
+    Check(commands::check::Arguments),
     Doctor(commands::doctor::Arguments),
     Test(commands::test::Arguments),
     Schema(commands::schema::Arguments),
+    Completions(commands::completions::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -40,16 +44,19 @@ fn main() -> ExitCode {
         anstream::eprintln!("error: lockstep itself failed: {panic}\n(hint: please report this, with what you typed)");
     }));
     let run = std::panic::catch_unwind(|| {
-        let arguments = Arguments::parse();
+        let arguments: Arguments = config::arguments()?;
         match arguments.command {
             Verb::Verify(arguments) => commands::verify::run(arguments),
             Verb::Replay(arguments) => commands::replay::run(arguments),
             Verb::Fuzz(arguments) => commands::fuzz::run(arguments),
             Verb::Minimize(arguments) => commands::minimize::run(arguments),
+            Verb::Bench(arguments) => commands::bench::run(arguments),
+            Verb::Check(arguments) => commands::check::run(arguments),
             Verb::Certify(arguments) => commands::certify::run(arguments),
             Verb::Doctor(arguments) => commands::doctor::run(arguments),
             Verb::Test(arguments) => commands::test::run(arguments),
             Verb::Schema(arguments) => commands::schema::run(arguments),
+            Verb::Completions(arguments) => commands::completions::run(arguments),
         }
     });
     match run {

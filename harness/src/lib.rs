@@ -3,9 +3,13 @@
 //! To the judge both sides of a comparison are a [`side::Side`]; a [`pair::Pair`] plays one [`trace::Trace`] on both,
 //! [`compare`] names the first difference, [`minimize`] shrinks the trace, and the [`tiers`] decide what is played.
 
+pub mod bench;
 pub mod certificate;
 pub mod compare;
 pub mod divergence;
+pub mod frontends;
+pub mod html;
+pub mod junit;
 pub mod keep;
 pub mod manifest;
 pub mod minimize;

@@ -78,3 +78,24 @@ pub fn backends(runner: &Path) -> Vec<String> {
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
+
+/// One way of timing a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contest {
+    /// How observations are laid out.
+    pub layout: String,
+    /// The instruction set.
+    pub instructions: String,
+}
+
+/// The ways in which a runner can time a backend on this machine.
+pub fn contests(runner: &Path, backend: &str) -> Vec<Contest> {
+    let output = Command::new(runner).args(["--contests", backend]).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| {
+            let (layout, instructions) = line.split_once(' ').unwrap_or((line, ""));
+            (!line.is_empty()).then(|| Contest { layout: layout.into(), instructions: instructions.into() })
+        })
+        .collect()
+}

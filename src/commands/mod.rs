@@ -1,6 +1,9 @@
 //! One file per verb.
 
+pub mod bench;
 pub mod certify;
+pub mod check;
+pub mod completions;
 pub mod doctor;
 pub mod fuzz;
 pub mod minimize;

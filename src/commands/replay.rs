@@ -3,7 +3,8 @@
 use super::print_json;
 use crate::exit::{Exit, Failure};
 use crate::project::{Project, ReferenceOptions};
-use crate::terminal::{Progress, agreed, diverged};
+use crate::terminal::{Progress, agreed, diverged, error};
+use lockstep_harness::html;
 use lockstep_harness::manifest::ToleranceMode;
 use lockstep_harness::pair::Verdict;
 use lockstep_harness::report::{divergence_json, replay_block, shown};
@@ -28,6 +29,9 @@ pub struct Arguments {
     /// Compare the rows of this grain too
     #[arg(long, value_name = "NAME")]
     grain: Option<String>,
+    /// Write a page that shows both sides step by step
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -53,15 +57,28 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Verdict::Known(name) => (format!("known divergence {name}"), None, Exit::Agree),
         Verdict::Diverged(divergence) => ("diverges".to_owned(), Some(divergence), Exit::Diverged),
     };
+    let block = match &divergence {
+        Some(divergence) => replay_block(&configuration, divergence, steps),
+        None => format!("{} {verdict} over {steps} steps of {}", arguments.backend, shown(&arguments.trace)),
+    };
     if arguments.json {
-        let divergence = divergence.map(|divergence| divergence_json(&configuration, &divergence));
+        let divergence = divergence.as_ref().map(|divergence| divergence_json(&configuration, divergence));
         print_json(&json!({
             "trace": arguments.trace.display().to_string(), "steps": steps, "verdict": verdict, "divergence": divergence,
         }))?;
-    } else if let Some(divergence) = divergence {
-        diverged(&replay_block(&configuration, &divergence, steps));
+    } else if divergence.is_some() {
+        diverged(&block);
     } else {
-        agreed(&format!("{} {verdict} over {steps} steps of {}", arguments.backend, shown(&arguments.trace)));
+        agreed(&block);
+    }
+    if let Some(path) = &arguments.html {
+        let written = html::write(path, &project.manifest, &mut pair, &trace, &block, divergence.as_deref());
+        match written {
+            Ok(()) => {}
+            // The verdict is worth more than the page.
+            Err(message) if exit == Exit::Diverged => error(&message),
+            Err(message) => return Err(Failure::usage(message)),
+        }
     }
     Ok(exit)
 }

@@ -3,12 +3,17 @@
 use super::{fresh_seed, parse_seed, print_json};
 use crate::exit::{Exit, Failure};
 use crate::project::{Project, ReferenceOptions};
-use crate::terminal::{Progress, agreed, diverged};
-use lockstep_harness::report::thousands;
+use crate::terminal::{Progress, agreed, diverged, error};
+use lockstep_harness::html;
+use lockstep_harness::junit::{junit, junit_error};
+use lockstep_harness::keep::write_whole;
+use lockstep_harness::manifest::{Manifest, ToleranceMode};
+use lockstep_harness::report::{Finding, shown, thousands};
+use lockstep_harness::sides::{AgainstRust, Sides, open_pair};
 use lockstep_harness::tiers::TIERS;
-use lockstep_harness::verify::{Plan, verify};
+use lockstep_harness::verify::{Plan, Verification, verify};
 use lockstep_harness::watch::Stop;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Play a backend and its reference in lockstep, and shrink what diverges
@@ -40,6 +45,12 @@ pub struct Arguments {
     /// Where traces are kept, instead of the environment's traces/
     #[arg(long, value_name = "FOLDER")]
     traces: Option<PathBuf>,
+    /// Write a page for each divergence that shows both sides step by step
+    #[arg(long, value_name = "FOLDER")]
+    html: Option<PathBuf>,
+    /// Write the result as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// Print the whole result as JSON
     #[arg(long)]
     json: bool,
@@ -75,12 +86,30 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
             plan.seed
         );
     }
-    let result = verify(manifest, &plan, &sides, &mut progress, &stop)?;
+    let result = verify(manifest, &plan, &sides, &mut progress, &stop);
+    if let Some(path) = &arguments.junit {
+        let text = match &result {
+            Ok(result) => junit(result, began.elapsed()),
+            Err(error) => junit_error(&manifest.file.name, &plan.backend, &error.to_string()),
+        };
+        // What was found is printed all the same.
+        if let Err(reason) = write_whole(path, &text) {
+            error(&format!("{} can't be written: {reason}", path.display()));
+        }
+    }
+    let result = result?;
+    let pages = arguments.html.as_deref().map(|folder| pages(folder, manifest, &result, &sides)).unwrap_or_default();
     if arguments.json {
-        print_json(&result.json())?;
+        let mut value = result.json();
+        for page in &pages {
+            value["tiers"][page.tier]["findings"][page.finding]["page"] = page.path.display().to_string().into();
+        }
+        print_json(&value)?;
     } else {
         for block in result.failures() {
-            diverged(&block);
+            let page = pages.iter().find(|page| page.block == block);
+            let page = page.map(|page| format!("  page      {}\n", shown(&page.path))).unwrap_or_default();
+            diverged(&(block + &page));
         }
         anstream::print!("{}", result.table());
         let counts = result.counts(None);
@@ -100,6 +129,46 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         (true, true) => Exit::Stopped,
         (true, false) => Exit::Agree,
     })
+}
+
+/// A page that was written.
+struct Page {
+    tier: usize,
+    finding: usize,
+    block: String,
+    path: PathBuf,
+}
+
+/// Writes a page for each finding. One that can't be written is said and skipped: the finding itself is printed anyway.
+fn pages(folder: &Path, manifest: &Manifest, result: &Verification, sides: &dyn Sides) -> Vec<Page> {
+    let mut pages = Vec::new();
+    for (tier, report) in result.reports.iter().enumerate() {
+        for (finding, found) in report.findings.iter().enumerate() {
+            match page(folder, manifest, found, report.against, sides) {
+                Ok((block, path)) => pages.push(Page { tier, finding, block, path }),
+                Err(failure) => error(&failure.message),
+            }
+        }
+    }
+    pages
+}
+
+fn page(
+    folder: &Path,
+    manifest: &Manifest,
+    found: &Finding,
+    against: &str,
+    sides: &dyn Sides,
+) -> Result<(String, PathBuf), Failure> {
+    let configuration = std::sync::Arc::new(manifest.configuration(&found.configuration)?.clone());
+    let bulk = AgainstRust(sides);
+    let sides: &dyn Sides = if against == "rust" { &bulk } else { sides };
+    let (trace, divergence) = (&found.minimized.trace, &found.minimized.divergence);
+    let mode = ToleranceMode::FreeRunning;
+    let mut pair = open_pair(sides, &divergence.backend, &configuration, 1, &found.tier, mode)?;
+    let (block, path) = (found.block(&configuration), folder.join(html::file_name(trace)));
+    html::write(&path, manifest, &mut pair, trace, &block, Some(divergence)).map_err(Failure::usage)?;
+    Ok((block, path))
 }
 
 fn check_names(manifest: &lockstep_harness::manifest::Manifest, arguments: &Arguments) -> Result<(), Failure> {

@@ -6,9 +6,11 @@
 
 pub mod backend;
 pub mod batch;
+pub mod bench;
 mod bytes;
 mod digest;
 mod draws;
+pub mod host;
 mod lane;
 mod options;
 mod records;
@@ -26,10 +28,10 @@ pub use digest::Digest;
 pub use draws::{Draws, Unlogged, below, draw_word, threefry};
 pub use lane::{Header, Lane, Source};
 pub use options::{Files, Options, WorldError};
-pub use records::{HEAD_INJECT, HEAD_RESET, HEAD_STEP, SITE_UNNAMED};
+pub use records::{HEAD_INJECT, HEAD_RESET, HEAD_STEP, SITE_UNNAMED, TERMINATED};
 pub use rules::{Mask, Out, Outcome, Refusal, Regions, Reward, Rules, Start};
 pub use scalar::Scalar;
-pub use serve::{Opened, Server, serve, serve_with};
+pub use serve::{Opened, Server, run_with, serve, serve_with};
 pub use shape::{ActionKind, RegionShape, Resets, Shape};
 pub use token::{continuous_token, decode, discrete_token};
 

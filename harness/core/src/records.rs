@@ -9,7 +9,8 @@ pub const HEAD_INJECT: u32 = 2;
 /// The site of a draw whose site is not named.
 pub const SITE_UNNAMED: u32 = u32::MAX;
 
-pub(crate) const TERMINATED: u32 = 1 << 8;
+/// The flag of a step that ended its episode by the rules.
+pub const TERMINATED: u32 = 1 << 8;
 pub(crate) const TRUNCATED: u32 = 1 << 9;
 pub(crate) const DRAW_BYTES: usize = 20;
 

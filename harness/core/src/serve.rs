@@ -5,6 +5,7 @@
 
 use crate::PROTOCOL;
 use crate::backend::{Backend, Fault, Settled, StepMany};
+use crate::bench::Bencher;
 use crate::bytes::Reader;
 use crate::digest::Digest;
 use crate::lane::{Header, Source};
@@ -315,12 +316,29 @@ fn end(input: &Reader<'_>) -> Result<(), Fault> {
 
 /// The main function of a runner with only the readable backend.
 pub fn serve<R: Rules>() -> ExitCode {
-    serve_with(&[("rust", Opened::scalar::<R>)])
+    run_with(&[("rust", Opened::scalar::<R>)], &[Bencher::scalar::<R>()])
 }
 
 /// The main function of a runner with several backends: `runner [NAME]`, the first if none is named, or
 /// `runner --list`, which prints the names.
 pub fn serve_with(backends: &[(&str, Opener)]) -> ExitCode {
+    run_with(backends, &[])
+}
+
+/// As [`serve_with`], with backends that `lockstep bench` can time: `runner --contests NAME` and `runner --bench NAME JSON`.
+pub fn run_with(backends: &[(&str, Opener)], benchers: &[Bencher]) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match crate::bench::answer(benchers, &arguments) {
+        Some(Ok(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Some(Err(error)) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+        None => {}
+    }
     let asked = std::env::args().nth(1).unwrap_or_else(|| backends[0].0.to_owned());
     if asked == "--list" {
         backends.iter().for_each(|(name, _)| println!("{name}"));

@@ -70,6 +70,9 @@ pub struct ManifestFile {
     /// How much each tier does by default.
     #[serde(default)]
     pub tiers: TiersTable,
+    /// How a state is drawn in the HTML report.
+    #[serde(default)]
+    pub picture: Option<PictureTable>,
 }
 
 fn translate() -> String {
@@ -355,4 +358,78 @@ pub struct TiersTable {
     /// Fuzz steps of each configuration.
     #[serde(default)]
     pub fuzz_steps: Option<u64>,
+}
+
+/// How a state is drawn in the HTML report.
+///
+/// Wherever an amount stands, it is a number or an expression: `+ - * /`, parentheses, numbers, canonical fields
+/// (`ball_y`, `purse[1]`), options of the configuration, and the constants below, looked up in this order.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PictureTable {
+    /// How wide it is.
+    pub width: Amount,
+    /// How high it is; y points down, as in SVG.
+    pub height: Amount,
+    /// Numbers by name, such as the defaults of options that a configuration does not give.
+    #[serde(default)]
+    pub constants: BTreeMap<String, f64>,
+    /// What is drawn, from back to front.
+    pub shape: Vec<ShapeTable>,
+}
+
+/// A number, or an expression that gives one.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Amount {
+    /// A number.
+    Number(f64),
+    /// An expression.
+    Expression(String),
+}
+
+/// One thing in a picture. Which amounts it has follows from its kind.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShapeTable {
+    /// `rect` (x, y, width, height), `circle` (x, y, radius), `line` (x, y, x2, y2), `text` (x, y, size, text) or `bar`
+    /// (x, y, width, height, value, limit).
+    pub kind: String,
+    /// Left edge, or the centre of a circle or text.
+    pub x: Amount,
+    /// Upper edge, the centre of a circle, or the baseline of a text.
+    pub y: Amount,
+    /// Of a rect or bar.
+    #[serde(default)]
+    pub width: Option<Amount>,
+    /// Of a rect or bar.
+    #[serde(default)]
+    pub height: Option<Amount>,
+    /// Of a circle.
+    #[serde(default)]
+    pub radius: Option<Amount>,
+    /// The end of a line.
+    #[serde(default)]
+    pub x2: Option<Amount>,
+    /// The end of a line.
+    #[serde(default)]
+    pub y2: Option<Amount>,
+    /// The height of a text's letters.
+    #[serde(default)]
+    pub size: Option<Amount>,
+    /// A text in which `{expression}` stands for its value.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// How much of a bar is filled.
+    #[serde(default)]
+    pub value: Option<Amount>,
+    /// What fills a bar to its end.
+    #[serde(default)]
+    pub limit: Option<Amount>,
+    /// `ink` (the default), `soft`, `faint`, or `outline`.
+    #[serde(default)]
+    pub tone: Option<String>,
+    /// Drawn only where this holds, e.g. `deciders != 2`.
+    #[serde(default)]
+    pub when: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 use super::file::{ActionTable, ConfigurationTable, FieldTable, KnownDivergence, ManifestFile, ToleranceTable};
 use super::schema::{Dtype, Field};
+use crate::html::Picture;
 use crate::predicate::Predicate;
 use lockstep_core::PROTOCOL;
 use serde_json::{Value, json};
@@ -187,6 +188,9 @@ pub(super) fn resolve(file: &ManifestFile) -> Result<Vec<Configuration>, String>
     }
     for row in &file.tolerance {
         check_tolerance(file, row, &configurations[0])?;
+    }
+    if let Some(table) = &file.picture {
+        Picture::check(table, &configurations)?;
     }
     Ok(configurations)
 }

@@ -8,7 +8,7 @@ mod prepare;
 mod tools;
 
 pub(crate) use prepare::files_below;
-pub use prepare::{PrepareError, Prepared, cache_folder, prepare};
+pub use prepare::{PrepareError, Prepared, bench_builds, cache_folder, prepare};
 pub use tools::{Tool, Tools, find_tools};
 
 use serde::Deserialize;
@@ -55,6 +55,29 @@ pub struct AdapterTable {
     /// What is done once, in order.
     #[serde(default)]
     pub prepare: Vec<PrepareStep>,
+    /// Builds of the bare reference for `lockstep bench`.
+    #[serde(default)]
+    pub bench: Vec<BenchBuild>,
+}
+
+/// A build of the bare reference, without adapter and digests.
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BenchBuild {
+    /// Its name in the table, with its flags.
+    pub name: String,
+    /// The compiler that it needs beside `{cc}`; without it the build is left out.
+    #[serde(default)]
+    pub needs: Option<String>,
+    /// How it is built, once; filled in as `argv` of the adapter.
+    #[serde(default)]
+    pub build: Vec<String>,
+    /// How it is run; `{steps} {lane_steps} {lanes} {options}` are filled in too. It prints JSON with `steps` and
+    /// `cpu_seconds`.
+    pub argv: Vec<String>,
+    /// Whether it is a legal build that ratios may be taken against.
+    #[serde(default)]
+    pub anchor: bool,
 }
 
 /// One step of preparing.

@@ -174,6 +174,47 @@ fn make(
     std::fs::write(folder.join(DONE), "").map_err(in_cache)
 }
 
+/// The builds that `lockstep bench` times, made where they are not there yet; those whose compiler is missing are left out.
+///
+/// # Errors
+/// If one does not compile.
+pub fn bench_builds(
+    reference: &Reference,
+    prepared: &Prepared,
+    tools: &Tools,
+    watch: &mut dyn Watch,
+) -> Result<Vec<super::BenchBuild>, PrepareError> {
+    let (_, adapter) = reference.adapter(Some(&prepared.adapter))?;
+    let holes = holes(reference, tools, &prepared.folder);
+    let mut builds = Vec::new();
+    for row in &adapter.bench {
+        if let Some(needs) = &row.needs
+            && super::tools::ask(Path::new(needs), &["--version"]).is_none()
+        {
+            watch.say(&format!("{needs} is not on this machine: {} is left out", row.name));
+            continue;
+        }
+        if !row.build.is_empty() {
+            watch.begin(&format!("building {}", row.name), 0);
+            let argv: Vec<String> = row.build.iter().map(|text| fill(text, &holes)).collect();
+            let output = Command::new(&argv[0]).args(&argv[1..]).stdin(Stdio::null()).output();
+            watch.end();
+            let failed = |output: String| PrepareError::Step {
+                reference: reference.file.name.clone(),
+                step: format!("building {}", row.name),
+                output,
+            };
+            let output = output.map_err(|error| failed(format!("{}: {error}", argv[0])))?;
+            if !output.status.success() {
+                return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+            }
+        }
+        let argv = row.argv.iter().map(|text| fill(text, &holes)).collect();
+        builds.push(super::BenchBuild { argv, ..row.clone() });
+    }
+    Ok(builds)
+}
+
 fn holes(reference: &Reference, tools: &Tools, folder: &Path) -> BTreeMap<&'static str, String> {
     let tool = |tool: &Option<super::Tool>| tool.as_ref().map_or(String::new(), |tool| tool.path.display().to_string());
     BTreeMap::from([
@@ -198,7 +239,7 @@ fn hash(reference: &Reference, tools: &Tools, commands: &str) -> io::Result<Stri
         state.update(tool.version.as_bytes());
     }
     // An adapter in C is not made anew when the SDK for Python changes.
-    let parts = ["c", "python"].into_iter().filter(|part| commands.contains(&format!("{{sdk}}/{part}")));
+    let parts = ["c", "node", "python"].into_iter().filter(|part| commands.contains(&format!("{{sdk}}/{part}")));
     let mut folders: Vec<PathBuf> = parts.map(|part| reference.sdk.join(part)).collect();
     if folders.is_empty() {
         folders.push(reference.sdk.clone());

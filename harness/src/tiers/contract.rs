@@ -6,16 +6,17 @@ use super::{Check, CheckOutcome, Stage, TierReport, Tokens};
 use crate::manifest::{Action, Configuration, Level, ToleranceMode};
 use crate::side::{Injection, LaneStart, Play, Side, SideError, Source, Stepped, Terms};
 use crate::sides::open_pair;
+use crate::watch::{Stop, Watch};
 use lockstep_core::HEAD_STEP;
 use lockstep_core::wire::{Mode, Verb};
 
 /// Steps that each claim is tried on.
 const STEPS: usize = 96;
 /// Lanes that the claims are tried with.
-const LANES: usize = 4;
+pub const LANES: usize = 4;
 
 /// Opens the same side with another number of lanes.
-type Reopen<'a> = &'a dyn Fn(usize) -> Result<Side, SideError>;
+pub type Reopen<'a> = &'a dyn Fn(usize) -> Result<Side, SideError>;
 
 type Claim = fn(&mut Trial<'_>) -> Result<CheckOutcome, SideError>;
 
@@ -60,40 +61,58 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
     let opened: [(&mut Side, Reopen<'_>); 2] =
         [(&mut pair.reference, &reopen_reference), (&mut pair.backend, &reopen_backend)];
     for (side, reopen) in opened {
-        let role = side.role.clone();
-        for (claim, check) in CLAIMS {
-            if stage.stop.asked() {
-                report.stopped = true;
-                break;
-            }
-            let mut trial = Trial { side: &mut *side, reopen, configuration: &configuration, seed: stage.seed };
-            let mut hung = false;
-            let outcome = match check(&mut trial) {
-                Ok(outcome) => outcome,
-                // A reference that fails is no finding: nothing can be judged by it.
-                Err(error @ (SideError::Died { .. } | SideError::Hung { .. } | SideError::Lying { .. }))
-                    if role == "reference" =>
-                {
-                    return Err(error);
-                }
-                Err(error) if error.is_behaviour() || matches!(error, SideError::BadRequest { .. }) => {
-                    hung = matches!(error, SideError::Hung { .. });
-                    side.restart()?;
-                    CheckOutcome::Failed(error.to_string())
-                }
-                Err(SideError::Refused { message, .. }) => CheckOutcome::Failed(format!("it refuses: {message}")),
-                Err(error) => return Err(error),
-            };
-            report.checks.push(Check { claim: claim.to_owned(), side: role.clone(), outcome });
-            stage.watch.advance(1);
-            if hung {
-                // The other claims would each wait for the deadline too.
-                break;
-            }
-        }
+        let checks = try_claims(side, reopen, &configuration, stage.seed, stage.watch, &stage.stop)?;
+        report.stopped |= stage.stop.asked();
+        report.checks.extend(checks);
     }
     stage.watch.end();
     Ok(report)
+}
+
+/// Tries every claim on one side that has [`LANES`] lanes.
+///
+/// # Errors
+/// If a reference fails, or the side can't be restarted.
+pub fn try_claims(
+    side: &mut Side,
+    reopen: Reopen<'_>,
+    configuration: &Configuration,
+    seed: u64,
+    watch: &mut dyn Watch,
+    stop: &Stop,
+) -> Result<Vec<Check>, SideError> {
+    let role = side.role.clone();
+    let mut checks = Vec::new();
+    for (claim, check) in CLAIMS {
+        if stop.asked() {
+            break;
+        }
+        let mut trial = Trial { side: &mut *side, reopen, configuration, seed };
+        let mut hung = false;
+        let outcome = match check(&mut trial) {
+            Ok(outcome) => outcome,
+            // A reference that fails is no finding: nothing can be judged by it.
+            Err(error @ (SideError::Died { .. } | SideError::Hung { .. } | SideError::Lying { .. }))
+                if role == "reference" =>
+            {
+                return Err(error);
+            }
+            Err(error) if error.is_behaviour() || matches!(error, SideError::BadRequest { .. }) => {
+                hung = matches!(error, SideError::Hung { .. });
+                side.restart()?;
+                CheckOutcome::Failed(error.to_string())
+            }
+            Err(SideError::Refused { message, .. }) => CheckOutcome::Failed(format!("it refuses: {message}")),
+            Err(error) => return Err(error),
+        };
+        checks.push(Check { claim: claim.to_owned(), side: role.clone(), outcome });
+        watch.advance(1);
+        if hung {
+            // The other claims would each wait for the deadline too.
+            break;
+        }
+    }
+    Ok(checks)
 }
 
 impl Trial<'_> {

@@ -5,6 +5,7 @@
 pub mod contract;
 pub mod fuzz;
 pub mod interaction;
+mod led;
 mod policy;
 mod pool;
 pub mod property;

@@ -3,7 +3,7 @@
 //! Frames begin small, so that what is wrong at once is found in few steps, and grow until a round trip costs little
 //! beside the work. When a lane's digest differs, that lane alone is played again in full.
 
-use super::{Stage, TierReport, Tokens, shrink_if_new};
+use super::{Stage, TierReport, Tokens, led, shrink_if_new};
 use crate::manifest::{Level, ToleranceMode};
 use crate::pair::{Pair, Verdict, failure};
 use crate::side::{Injection, LaneStart, Play, SideError, Source, Windows};
@@ -21,6 +21,8 @@ const FRAME_TOKENS_MAX: usize = 65_536;
 const FRAME_TIME: Duration = Duration::from_millis(100);
 /// Traces that are played in full, for feature buckets and so that digests are not trusted alone.
 const SAMPLE_TRACES: usize = 32;
+/// Traces among them that play well.
+const LED_TRACES: usize = 16;
 /// Steps compared from the reference's state.
 const FORCED_STEPS: usize = 2_048;
 
@@ -48,23 +50,40 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
     Ok(report)
 }
 
-/// A few whole traces in full.
+/// A few whole traces in full: some of every policy, some that play well.
 fn sample(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Result<(), SideError> {
     let configuration = stage.configuration.clone();
-    let steps = (stage.trace_steps as u64).min(stage.rollout_steps / 8 / SAMPLE_TRACES as u64).max(8);
-    for index in 0..SAMPLE_TRACES as u64 {
+    let count = (SAMPLE_TRACES + LED_TRACES) as u64;
+    let steps = (stage.trace_steps as u64).min(stage.rollout_steps / 8 / count).max(8);
+    for index in 0..count {
         if stage.stop.asked() || report.findings.len() >= stage.findings_max {
             report.stopped |= stage.stop.asked();
             return Ok(());
         }
-        let mut tokens = Vec::new();
         // Streams of the sample stand apart from those of the batches.
         let stream = (1 << 40) + index;
-        Tokens::new(stage.seed).fill(&configuration, stream, 0, steps, &mut tokens);
-        let trace = Trace::seeded(&configuration, stage.seed, stream, tokens);
-        match pair.check(&trace)? {
+        let led = index >= SAMPLE_TRACES as u64;
+        let trace = if led {
+            match led::trace(pair, stage.seed, stream, steps) {
+                Ok(Some(trace)) => trace,
+                Ok(None) => continue,
+                // What the backend does wrong alone it does wrong beside the reference too.
+                Err(error) if error.is_behaviour() => {
+                    pair.backend.restart()?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+        } else {
+            let mut tokens = Vec::new();
+            Tokens::new(stage.seed).fill(&configuration, stream, 0, steps, &mut tokens);
+            Trace::seeded(&configuration, stage.seed, stream, tokens)
+        };
+        // Every grain has its turn, so that rows are compared too.
+        let grain = (index as usize % (configuration.grains.len() + 1)).checked_sub(1);
+        match pair.check_with_grain(&trace, grain)? {
             Verdict::Agree => {
-                report.counts.live_free_running += steps;
+                report.counts.live_free_running += trace.steps() as u64;
                 report.counts.traces += 1;
                 count_buckets(stage, pair, &trace, report)?;
             }

@@ -1,11 +1,13 @@
 //! What the harness's own tests share: sides whose reference is the real Python counter, and places to keep traces.
 
 use lockstep_core::{Files, Opened, Options};
-use lockstep_harness::manifest::{Configuration, Manifest};
+use lockstep_harness::manifest::{Configuration, Manifest, ToleranceMode};
+use lockstep_harness::pair::Pair;
 use lockstep_harness::reference::{Reference, find_tools, prepare};
 use lockstep_harness::side::{CommandLine, Local, LogFile, Process, Side, SideError, Terms};
-use lockstep_harness::sides::Sides;
-use lockstep_harness::watch::Silent;
+use lockstep_harness::sides::{Sides, open_pair};
+use lockstep_harness::verify::{Plan, Verification, verify};
+use lockstep_harness::watch::{Silent, Stop};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,4 +58,28 @@ impl Sides for Mixed {
     fn deadline(&self) -> Duration {
         self.deadline
     }
+}
+
+/// Verifies a backend against the real reference in one tier.
+pub fn verify_planted(environment: &str, backend: Opener, configuration: &str, tier: &str) -> Verification {
+    let manifest = manifest(environment);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let sides = Mixed { reference: reference_command(environment, None), backend, deadline: Duration::from_secs(60) };
+    let mut plan = Plan::new("rust", 7);
+    plan.configurations = vec![configuration.to_owned()];
+    plan.tiers = vec![tier.to_owned()];
+    plan.rollout_steps = Some(if environment == "pong" { 1_000_000 } else { 20_000 });
+    plan.traces = Some(folder.path().to_owned());
+    let result = verify(&manifest, &plan, &sides, &mut Silent, &Stop::default()).expect("the reference works");
+    for finding in result.reports.iter().flat_map(|report| &report.findings) {
+        assert!(finding.kept.as_ref().is_ok_and(|path| path.is_file()), "the finding was not kept");
+    }
+    result
+}
+
+/// The real reference and a backend, opened.
+pub fn opened_pair(environment: &str, backend: Opener, configuration: &str) -> Pair {
+    let configuration = Arc::new(manifest(environment).configuration(configuration).expect("it is there").clone());
+    let sides = Mixed { reference: reference_command(environment, None), backend, deadline: Duration::from_secs(60) };
+    open_pair(&sides, "rust", &configuration, 1, "fuzz", ToleranceMode::FreeRunning).expect("both sides open")
 }

@@ -1,5 +1,7 @@
 //! The harness against its enemies, with real references.
 
 mod common;
+mod frontends;
 mod overhead;
+mod planted_backends;
 mod planted_bugs;

@@ -11,6 +11,7 @@ import { dirname, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const SDK_FOLDER = dirname(fileURLToPath(import.meta.url)) + sep;
+const SERVE = `${SDK_FOLDER}serve.mjs`;
 
 /** A recursion that ran away has a thousand equal frames; the first ones tell it all. */
 const FRAMES_MAX = 32;
@@ -60,6 +61,8 @@ export function userFrames(error) {
         const found = /^\s+at (?:(.*) \()?(.+?):(\d+):\d+\)?$/.exec(text);
         if (found === null || frames.length === FRAMES_MAX) continue;
         const file = pathOf(found[2]);
+        // Beyond it is only the adapter's call of `main`.
+        if (file === SERVE) break;
         if (isUsers(file)) frames.push(place(file, Number(found[3]), found[1] ?? "<module>"));
     }
     return frames;

@@ -22,12 +22,12 @@ export function save(lane) {
         throw new AdapterError(`snapshot() gave what can't be kept: ${error.message}`, lane.env.snapshot);
     }
     // Damaged bytes could become anything; the sum keeps accidents out.
-    return Buffer.concat([sum(data), data]);
+    return Buffer.concat([sum(lane.layout.page, data), data]);
 }
 
 export function load(lane, blob) {
     const data = blob.subarray(SUM_SIZE);
-    if (blob.length < SUM_SIZE || sum(data).compare(blob, 0, SUM_SIZE) !== 0) {
+    if (blob.length < SUM_SIZE || sum(lane.layout.page, data).compare(blob, 0, SUM_SIZE) !== 0) {
         throw new BadRequest("the blob is not a snapshot of this side");
     }
     lane.ready = false;
@@ -41,12 +41,12 @@ export function load(lane, blob) {
     lane.ready = true;
 }
 
-function sum(data) {
-    const page = new Page();
+function sum(page, data) {
+    const seed = { chainLow: 0, chainHigh: 0 };
+    page.end = Page.START;
     page.raw(data);
-    const lane = { chainLow: 0, chainHigh: 0 };
-    page.close(lane);
-    return Buffer.from(Uint32Array.of(lane.chainLow, lane.chainHigh).buffer);
+    page.close(seed);
+    return Buffer.from(Uint32Array.of(seed.chainLow, seed.chainHigh).buffer);
 }
 
 /** The environment's own properties, without what it has from the SDK and from its constructor. */

@@ -1,0 +1,414 @@
+// One lane's verbs over any rules, and the kernels that are made of them: one thread, one lane.
+//
+// It follows harness/core/src/{token,lane}.rs. A kernel takes the batch size first and outputs before inputs. Records
+// are written in the form of docs/protocol.md; the digests in them are left 0 and filled in by who launched the kernel.
+// What a policy reads (observations, rewards, masks) is row-major, [lane][agent]; state and regions are laid out by
+// LS_STATE_AT and LS_REGION_AT.
+#pragma once
+
+// --- token.rs
+
+LS_FN u32 ls_nth_legal(const u32* mask, u32 words, u32 token) {
+    u32 legal = 0;
+    for (u32 i = 0; i < words; i++) legal += (u32)__popc(mask[i]);
+    if (legal == 0) return 0;
+    u32 left = token % legal;
+    for (u32 i = 0; i < words; i++) {
+        u32 word = mask[i];
+        u32 ones = (u32)__popc(word);
+        if (left < ones) {
+            for (u32 j = 0; j < left; j++) word &= word - 1;
+            return i * 32 + (u32)__ffs((i32)word) - 1;
+        }
+        left -= ones;
+    }
+    return 0;
+}
+
+/// The action of one token.
+LS_FN u32 ls_decode(const LsShape& shape, const u32* mask, u32 token) {
+    if (shape.action == LS_CONTINUOUS) return token >> 1 | token << 31;
+    if (shape.extra > 0 && token >> 31 == 1) return shape.count + (token & 0x7FFFFFFFu) % shape.extra;
+    if (shape.mask_words > 0) return ls_nth_legal(mask, shape.mask_words, token);
+    return token % shape.count;
+}
+
+/// One action per agent and width; those of waiting agents are 0.
+LS_FN void ls_decode_step(const LsShape& shape, u32 deciders, const u32* masks, const u32* tokens, u32* actions) {
+    for (u32 agent = 0; agent < shape.agents; agent++) {
+        for (u32 i = agent * shape.width; i < (agent + 1) * shape.width; i++) {
+            bool decides = (deciders >> agent & 1) == 1;
+            actions[i] = decides ? ls_decode(shape, masks + agent * shape.mask_words, tokens[i]) : 0;
+        }
+    }
+}
+
+// --- lane.rs
+
+const u32 LS_HEAD_STEP = 0;
+const u32 LS_HEAD_RESET = 1;
+const u32 LS_HEAD_INJECT = 2;
+const u32 LS_TERMINATED = 1 << 8;
+const u32 LS_TRUNCATED = 1 << 9;
+
+/// The arrays over lanes.
+struct LsLanes {
+    LsHeader* headers;
+    u32* states;
+    u32* regions;
+    u8* observations;
+    void* rewards;       // of the rules' type
+    u32* masks;
+    const LsList* lists;
+};
+
+/// Where records go: a stretch of bytes for each lane, of which `used` are taken.
+struct LsRecords {
+    u8* bytes;           // null: nobody reads records
+    u32* used;
+    u8* rows;            // rows of the grain that is asked for, in the order of the records
+    u32* rows_used;
+    u32* ended;          // episodes ended, counted up
+    u32 stride;
+    u32 rows_stride;
+};
+
+/// The tokens of a launch and what is asked for.
+struct LsSteps {
+    const u32* tokens;   // of the first step of the first lane
+    u32 tokens_stride;   // from lane to lane
+    u32 step_count;
+    u32 grain;
+    u32 resets;          // 1: a lane whose episode ended is reset here, where the shape says that it is to be reset
+    u32 named;
+};
+
+/// One lane while a kernel works on it: header and state in registers, the rest in place.
+template <class Rules>
+struct LsLane {
+    typename Rules::State state;
+    LsHeader header;
+    LsRegions regions;
+    LsList list;
+    u8* observations;
+    typename Rules::Reward* rewards;
+    u32* masks;
+};
+
+template <class Rules>
+LS_FN LsLane<Rules> ls_load(u32 lane_count, const LsLanes& lanes, const LsShape& shape, u32 lane) {
+    LsLane<Rules> self;
+    const u32 words = sizeof(typename Rules::State) / 4;
+    for (u32 i = 0; i < words; i++) {
+        memcpy((u8*)&self.state + 4 * i, &lanes.states[LS_STATE_AT(i, words, lane, lane_count)], 4);
+    }
+    self.header = lanes.headers[lane];
+    self.regions.words = lanes.regions;
+    self.regions.shape = &shape;
+    self.regions.lane = lane;
+    self.list = lanes.lists[lane];
+    self.observations = lanes.observations + (u64)lane * shape.agents * shape.observation_bytes;
+    self.rewards = (typename Rules::Reward*)lanes.rewards + (u64)lane * shape.agents;
+    self.masks = lanes.masks + (u64)lane * shape.agents * shape.mask_words;
+    return self;
+}
+
+template <class Rules>
+LS_FN void ls_store(const LsLane<Rules>& self, u32 lane_count, const LsLanes& lanes, u32 lane) {
+    const u32 words = sizeof(typename Rules::State) / 4;
+    for (u32 i = 0; i < words; i++) {
+        memcpy(&lanes.states[LS_STATE_AT(i, words, lane, lane_count)], (const u8*)&self.state + 4 * i, 4);
+    }
+    lanes.headers[lane] = self.header;
+}
+
+template <class Rules>
+LS_FN LsOut<typename Rules::Reward> ls_out(LsLane<Rules>& self, const LsShape& shape, u32 grain, LsWriter* rows) {
+    LsOut<typename Rules::Reward> out = {&shape, self.observations, self.rewards, grain, rows, 0};
+    return out;
+}
+
+/// Derives deciders and masks from the state.
+template <class Rules>
+LS_FN void ls_refresh(LsLane<Rules>& self, const typename Rules::World& world, const LsShape& shape) {
+    self.header.deciders = Rules::deciders(world, self.state);
+    if (shape.mask_words == 0) return;
+    for (u32 agent = 0; agent < shape.agents; agent++) {
+        LsMask mask = {self.masks + agent * shape.mask_words};
+        for (u32 i = 0; i < shape.mask_words; i++) mask.words[i] = 0;
+        if ((self.header.deciders >> agent & 1) == 1) Rules::legal(world, self.state, self.regions, agent, mask);
+    }
+}
+
+template <class Rules>
+LS_FN void ls_no_rewards(LsLane<Rules>& self, const LsShape& shape) {
+    for (u32 agent = 0; agent < shape.agents; agent++) self.rewards[agent] = 0;
+}
+
+/// Starts the episode that the header names; returns the number of draws.
+template <class Rules>
+LS_FN u32 ls_reset_logged(LsLane<Rules>& self, const typename Rules::World& world, const LsShape& shape, u32 named,
+                          LsWriter* log) {
+    ls_no_rewards<Rules>(self, shape);
+    LsStart start = {self.header.seed, self.header.stream, self.header.episode};
+    LsDraws draws = {&self.header, self.list, log, named, 0};
+    LsOut<typename Rules::Reward> out = ls_out<Rules>(self, shape, LS_GRAIN_NONE, nullptr);
+    Rules::reset(world, self.state, self.regions, start, draws, out);
+    ls_refresh<Rules>(self, world, shape);
+    return draws.count;
+}
+
+/// Plays the tokens of one step.
+template <class Rules>
+LS_FN LsOutcome ls_step_logged(LsLane<Rules>& self, const typename Rules::World& world, const LsShape& shape,
+                               const u32* tokens, LsDraws& draws, LsOut<typename Rules::Reward>& out) {
+    u32 actions[Rules::AGENTS * Rules::WIDTH];
+    ls_decode_step(shape, self.header.deciders, self.masks, tokens, actions);
+    ls_no_rewards<Rules>(self, shape);
+    LsOutcome outcome = Rules::step(world, self.state, self.regions, actions, draws, out);
+    self.header.elapsed += 1;
+    if (shape.episode_steps_max > 0 && self.header.elapsed >= shape.episode_steps_max) outcome.truncated = true;
+    if (outcome.terminated || outcome.truncated) {
+        self.header.episode += 1;
+        self.header.elapsed = 0;
+        self.header.draw_index = 0;
+    }
+    ls_refresh<Rules>(self, world, shape);
+    return outcome;
+}
+
+LS_FN u32 ls_flags(LsOutcome outcome) {
+    return (outcome.terminated ? LS_TERMINATED : 0) | (outcome.truncated ? LS_TRUNCATED : 0);
+}
+
+/// Leaves room for head and draw count.
+LS_FN LsWriter ls_begin(LsWriter& writer) {
+    LsWriter head = {writer.at, writer.at + 8};
+    writer.put_u64(0);
+    return head;
+}
+
+template <class Rules>
+LS_FN void ls_finish_record(const LsLane<Rules>& self, const typename Rules::World& world, const LsShape& shape,
+                            LsWriter& writer, LsWriter head, u32 kind, u32 draw_count) {
+    head.put_u32(kind | self.header.deciders << 16);
+    head.put_u32(draw_count);
+    if (!writer.room(shape.canonical_bytes)) return;
+    LsWriter canonical = {writer.at, writer.at + shape.canonical_bytes};
+    Rules::canonical(world, self.state, canonical);
+    if (!LS_HOLDS(canonical.at == canonical.end, "canonical wrote less than canonical_bytes")) return;
+    writer.at = canonical.end;
+    for (u32 i = 0; i < shape.canonical_regions; i++) writer.put_u64(0);
+    writer.put(self.masks, 4 * shape.agents * shape.mask_words);
+    writer.put(self.observations, shape.agents * shape.observation_bytes);
+    writer.put(self.rewards, shape.agents * (u32)sizeof(typename Rules::Reward));
+}
+
+template <class Rules>
+LS_FN void ls_record_reset(LsLane<Rules>& self, const typename Rules::World& world, const LsShape& shape, u32 named,
+                           LsWriter& writer) {
+    LsWriter head = ls_begin(writer);
+    u32 count = ls_reset_logged<Rules>(self, world, shape, named, &writer);
+    ls_finish_record<Rules>(self, world, shape, writer, head, LS_HEAD_RESET, count);
+}
+
+template <class Rules>
+LS_FN LsOutcome ls_record_step(LsLane<Rules>& self, const typename Rules::World& world, const LsShape& shape,
+                               const LsSteps& steps, const u32* tokens, LsWriter* rows, LsWriter& writer) {
+    LsWriter head = ls_begin(writer);
+    LsDraws draws = {&self.header, self.list, &writer, steps.named, 0};
+    LsOut<typename Rules::Reward> out = ls_out<Rules>(self, shape, steps.grain, rows);
+    LsOutcome outcome = ls_step_logged<Rules>(self, world, shape, tokens, draws, out);
+    if (steps.grain != LS_GRAIN_NONE) {
+        writer.put_u32(out.row_count);
+        writer.put_u64(0);
+    }
+    ls_finish_record<Rules>(self, world, shape, writer, head, LS_HEAD_STEP | ls_flags(outcome), draws.count);
+    return outcome;
+}
+
+// --- kernels
+
+LS_FN u32 ls_thread() {
+    return blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+LS_FN LsWriter ls_record_writer(const LsRecords& records, u32 lane) {
+    u8* base = records.bytes + (u64)lane * records.stride;
+    LsWriter writer = {base + records.used[lane], base + records.stride};
+    return writer;
+}
+
+LS_FN void ls_keep(const LsRecords& records, u32 lane, const LsWriter& writer) {
+    records.used[lane] = (u32)(writer.at - (records.bytes + (u64)lane * records.stride));
+}
+
+/// Resets the lanes whose byte in `which` is not 0 (all if it is null).
+template <class Rules>
+LS_FN void ls_kernel_reset(u32 lane_count, const LsLanes& lanes, const LsRecords& records,
+                           const typename Rules::World& world, const LsShape& shape, const u8* which, u32 named) {
+    u32 lane = ls_thread();
+    if (lane >= lane_count || (which && which[lane] == 0)) return;
+    LsLane<Rules> self = ls_load<Rules>(lane_count, lanes, shape, lane);
+    if (records.bytes) {
+        LsWriter writer = ls_record_writer(records, lane);
+        ls_record_reset<Rules>(self, world, shape, named, writer);
+        ls_keep(records, lane, writer);
+    } else {
+        ls_reset_logged<Rules>(self, world, shape, named, nullptr);
+    }
+    ls_store<Rules>(self, lane_count, lanes, lane);
+}
+
+/// Plays `step_count` steps of each lane and writes their records.
+template <class Rules>
+LS_FN void ls_kernel_step_many(u32 lane_count, const LsLanes& lanes, const LsRecords& records,
+                               const typename Rules::World& world, const LsShape& shape, const LsSteps& steps) {
+    u32 lane = ls_thread();
+    if (lane >= lane_count) return;
+    LsLane<Rules> self = ls_load<Rules>(lane_count, lanes, shape, lane);
+    LsWriter writer = ls_record_writer(records, lane);
+    LsWriter rows = {nullptr, nullptr};
+    u8* rows_base = records.rows + (u64)lane * records.rows_stride;
+    if (steps.grain != LS_GRAIN_NONE) {
+        rows.at = rows_base + records.rows_used[lane];
+        rows.end = rows_base + records.rows_stride;
+    }
+    u32 width = shape.agents * shape.width;
+    const u32* tokens = steps.tokens + (u64)lane * steps.tokens_stride;
+    u32 ended = 0;
+    for (u32 i = 0; i < steps.step_count; i++) {
+        LsOutcome outcome = ls_record_step<Rules>(self, world, shape, steps, tokens + i * width, &rows, writer);
+        if (outcome.terminated || outcome.truncated) {
+            ended += 1;
+            if (shape.resets && steps.resets) ls_record_reset<Rules>(self, world, shape, steps.named, writer);
+        }
+    }
+    ls_keep(records, lane, writer);
+    records.ended[lane] += ended;
+    if (steps.grain != LS_GRAIN_NONE) records.rows_used[lane] = (u32)(rows.at - rows_base);
+    ls_store<Rules>(self, lane_count, lanes, lane);
+}
+
+/// Plays one step of each lane without a record, as training does: `heads` gets the flags and who decides next. A
+/// lane whose episode ended is reset at once.
+template <class Rules>
+LS_FN void ls_kernel_step(u32 lane_count, const LsLanes& lanes, u32* heads, const typename Rules::World& world,
+                          const LsShape& shape, const u32* tokens) {
+    u32 lane = ls_thread();
+    if (lane >= lane_count) return;
+    LsLane<Rules> self = ls_load<Rules>(lane_count, lanes, shape, lane);
+    LsDraws draws = {&self.header, self.list, nullptr, 0, 0};
+    LsOut<typename Rules::Reward> out = ls_out<Rules>(self, shape, LS_GRAIN_NONE, nullptr);
+    const u32* mine = tokens + (u64)lane * shape.agents * shape.width;
+    LsOutcome outcome = ls_step_logged<Rules>(self, world, shape, mine, draws, out);
+    if (shape.resets && (outcome.terminated || outcome.truncated)) {
+        typename Rules::Reward rewards[Rules::AGENTS] = {};
+        for (u32 agent = 0; agent < shape.agents; agent++) rewards[agent] = self.rewards[agent];
+        ls_reset_logged<Rules>(self, world, shape, 0, nullptr);
+        for (u32 agent = 0; agent < shape.agents; agent++) self.rewards[agent] = rewards[agent];
+    }
+    heads[lane] = ls_flags(outcome) | self.header.deciders << 16;
+    ls_store<Rules>(self, lane_count, lanes, lane);
+}
+
+/// Writes what each agent would observe in the lane's state, wherever the last observation was made.
+template <class Rules>
+LS_FN void ls_kernel_observe(u32 lane_count, u8* observations, const LsLanes& lanes,
+                             const typename Rules::World& world, const LsShape& shape) {
+    u32 lane = ls_thread();
+    if (lane >= lane_count) return;
+    LsLane<Rules> self = ls_load<Rules>(lane_count, lanes, shape, lane);
+    for (u32 agent = 0; agent < shape.agents; agent++) {
+        u8* at = observations + ((u64)lane * shape.agents + agent) * shape.observation_bytes;
+        LsWriter writer = {at, at + shape.observation_bytes};
+        Rules::observe(world, self.state, self.regions, agent, writer);
+    }
+}
+
+/// Derives deciders and masks from states that were set from outside.
+template <class Rules>
+LS_FN void ls_kernel_legal(u32 lane_count, const LsLanes& lanes, const typename Rules::World& world,
+                           const LsShape& shape) {
+    u32 lane = ls_thread();
+    if (lane >= lane_count) return;
+    LsLane<Rules> self = ls_load<Rules>(lane_count, lanes, shape, lane);
+    ls_refresh<Rules>(self, world, shape);
+    ls_store<Rules>(self, lane_count, lanes, lane);
+}
+
+/// Rebuilds states from canonical fields; `refused` gets 1 where the rules can't. Regions, observations and header
+/// are set by who launched the kernel.
+template <class Rules>
+LS_FN void ls_kernel_inject(u32 lane_count, u32* refused, const LsLanes& lanes, const LsRecords& records,
+                            const typename Rules::World& world, const LsShape& shape, const u8* canonical) {
+    u32 lane = ls_thread();
+    if (lane >= lane_count) return;
+    LsLane<Rules> self = ls_load<Rules>(lane_count, lanes, shape, lane);
+    const u8* at = canonical + (u64)lane * shape.canonical_bytes;
+    LsReader reader = {at, at + shape.canonical_bytes};
+    bool accepted = Rules::inject(world, self.state, reader);
+    refused[lane] = accepted && LS_HOLDS(reader.at == reader.end, "inject left bytes unread") ? 0 : 1;
+    if (refused[lane]) return;
+    ls_no_rewards<Rules>(self, shape);
+    ls_refresh<Rules>(self, world, shape);
+    LsWriter writer = ls_record_writer(records, lane);
+    LsWriter head = ls_begin(writer);
+    ls_finish_record<Rules>(self, world, shape, writer, head, LS_HEAD_INJECT, 0);
+    ls_keep(records, lane, writer);
+    ls_store<Rules>(self, lane_count, lanes, lane);
+}
+
+/// Tells sizes and offsets; one thread.
+template <class Rules>
+LS_FN void ls_kernel_layout(u32 capacity, u32* words) {
+    LsLayout layout = {words, capacity, 0};
+    layout.put(sizeof(LsShape));
+    layout.put(sizeof(LsHeader));
+    layout.put(sizeof(LsList));
+    layout.put(sizeof(LsLanes));
+    layout.put(sizeof(LsRecords));
+    layout.put(sizeof(LsSteps));
+    layout.put(sizeof(typename Rules::Reward));
+    Rules::layout(layout);
+}
+
+/// Tells how many draws and rows one step makes at most, so that room can be left for them; one thread.
+template <class Rules>
+LS_FN void ls_kernel_limits(u32 grain_count, u32* draws_max, u32* rows_max, const typename Rules::World& world) {
+    *draws_max = Rules::DRAWS_MAX;
+    for (u32 grain = 0; grain < grain_count; grain++) rows_max[grain] = Rules::rows_max(world, grain);
+}
+
+/// The kernels of one environment.
+#define LS_KERNELS(env, Rules)                                                                                        \
+    extern "C" __global__ void env##_reset(u32 lane_count, LsLanes lanes, LsRecords records,                          \
+                                           const Rules::World* world, const LsShape* shape, const u8* which,          \
+                                           u32 named) {                                                               \
+        ls_kernel_reset<Rules>(lane_count, lanes, records, *world, *shape, which, named);                             \
+    }                                                                                                                 \
+    extern "C" __global__ void env##_step_many(u32 lane_count, LsLanes lanes, LsRecords records,                      \
+                                               const Rules::World* world, const LsShape* shape, LsSteps steps) {      \
+        ls_kernel_step_many<Rules>(lane_count, lanes, records, *world, *shape, steps);                                \
+    }                                                                                                                 \
+    extern "C" __global__ void env##_step(u32 lane_count, LsLanes lanes, u32* heads, const Rules::World* world,       \
+                                          const LsShape* shape, const u32* tokens) {                                  \
+        ls_kernel_step<Rules>(lane_count, lanes, heads, *world, *shape, tokens);                                      \
+    }                                                                                                                 \
+    extern "C" __global__ void env##_observe(u32 lane_count, u8* observations, LsLanes lanes,                         \
+                                             const Rules::World* world, const LsShape* shape) {                       \
+        ls_kernel_observe<Rules>(lane_count, observations, lanes, *world, *shape);                                    \
+    }                                                                                                                 \
+    extern "C" __global__ void env##_legal(u32 lane_count, LsLanes lanes, const Rules::World* world,                  \
+                                           const LsShape* shape) {                                                    \
+        ls_kernel_legal<Rules>(lane_count, lanes, *world, *shape);                                                    \
+    }                                                                                                                 \
+    extern "C" __global__ void env##_inject(u32 lane_count, u32* refused, LsLanes lanes, LsRecords records,           \
+                                            const Rules::World* world, const LsShape* shape, const u8* canonical) {   \
+        ls_kernel_inject<Rules>(lane_count, refused, lanes, records, *world, *shape, canonical);                      \
+    }                                                                                                                 \
+    extern "C" __global__ void env##_layout(u32 capacity, u32* words) { ls_kernel_layout<Rules>(capacity, words); }   \
+    extern "C" __global__ void env##_limits(u32 grain_count, u32* draws_max, u32* rows_max,                           \
+                                            const Rules::World* world) {                                              \
+        ls_kernel_limits<Rules>(grain_count, draws_max, rows_max, *world);                                            \
+    }

@@ -1,0 +1,210 @@
+//! `lockstep check`: what an adapter is good for, before anything is translated.
+
+use super::{fresh_seed, parse_seed, print_json};
+use crate::exit::{Exit, Failure};
+use crate::project::{Project, ReferenceOptions};
+use crate::terminal::{Progress, agreed, diverged};
+use lockstep_harness::manifest::{Configuration, Level};
+use lockstep_harness::reference::{cache_folder, find_tools, prepare};
+use lockstep_harness::report::thousands;
+use lockstep_harness::side::{CommandLine, LaneStart, LogFile, Play, Process, Side, SideError, Source, Terms};
+use lockstep_harness::tiers::contract::{LANES, try_claims};
+use lockstep_harness::tiers::{Check, CheckOutcome, Tokens};
+use lockstep_harness::watch::{Stop, Watch};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Check an adapter alone: conformance, and whether it agrees with itself
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  lockstep check counter --adapter c\n\nNo backend is needed. The adapter is held to the claims of the contract tier, played twice in one process, in two, and with another hash seed, and its speed is measured."
+)]
+pub struct Arguments {
+    /// An environment in envs/, or the folder of one
+    environment: String,
+    /// Only these configurations (repeatable)
+    #[arg(long, short, value_name = "NAME")]
+    configuration: Vec<String>,
+    /// The seed of the run, as an earlier run printed it
+    #[arg(long, value_parser = parse_seed)]
+    seed: Option<u64>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    reference: ReferenceOptions,
+}
+
+/// Traces that are compared between processes.
+const STREAMS: u64 = 8;
+/// Steps of each.
+const STEPS: u64 = 256;
+/// How long the speed is measured.
+const SPEED_TIME: Duration = Duration::from_secs(1);
+
+/// Runs the verb.
+pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let project = Project::find(&arguments.environment)?;
+    let manifest = &project.manifest;
+    for name in &arguments.configuration {
+        manifest.configuration(name)?;
+    }
+    let seed = arguments.seed.unwrap_or_else(fresh_seed);
+    let stop = Stop::on_signals().map_err(|error| Failure::usage(error.to_string()))?;
+    let mut progress = Progress::new(arguments.json);
+    let options = &arguments.reference;
+    let tools = find_tools(options.python.as_deref());
+    let reference = project.reference(options.reference.as_deref())?;
+    let prepared = prepare(&reference, options.adapter.as_deref(), &tools, &mut progress)?;
+    let deadline = Duration::from_secs(options.deadline.max(1));
+    let open = |configuration: &Arc<Configuration>, lanes: usize, variables: &[(&str, &str)]| {
+        let mut command: CommandLine = prepared.command.clone();
+        command.variables.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let log =
+            LogFile::create(&cache_folder().join("logs"), "reference").map_err(|error| SideError::NotStarted {
+                role: "reference".into(),
+                command: command.argv.join(" "),
+                reason: error.to_string(),
+            })?;
+        let terms = Terms { deadline, ..Terms::new(lanes) };
+        let process = Process::start("reference", command, log)?;
+        Side::connect("reference", Box::new(process), configuration.clone(), terms)
+    };
+    let mut rows = Vec::new();
+    let mut failed = false;
+    let asked = |name: &String| arguments.configuration.is_empty() || arguments.configuration.contains(name);
+    for configuration in manifest.configurations().iter().filter(|configuration| asked(&configuration.name)) {
+        let configuration = Arc::new(configuration.clone());
+        progress.begin(&format!("{} check", configuration.name), 15);
+        let mut side = open(&configuration, LANES, &[])?;
+        let reopen = |lanes: usize| open(&configuration, lanes, &[]);
+        let mut checks = try_claims(&mut side, &reopen, &configuration, seed, &mut progress, &stop)?;
+        for (claim, variables) in [
+            ("two processes give the same digests", &[][..]),
+            ("another hash seed gives the same digests", &[("PYTHONHASHSEED", "20261123")][..]),
+        ] {
+            let mut other = open(&configuration, LANES, variables)?;
+            let outcome = compare(&mut side, &mut other, &configuration, seed)?;
+            checks.push(Check { claim: claim.into(), side: "reference".into(), outcome });
+            other.close();
+            progress.advance(1);
+        }
+        let speed = speed(&mut side, &configuration, seed)?;
+        progress.end();
+        failed |= checks.iter().any(|check| matches!(check.outcome, CheckOutcome::Failed(_)));
+        let missing = missing(&side, &configuration);
+        if !arguments.json {
+            for check in &checks {
+                match &check.outcome {
+                    CheckOutcome::Failed(why) => diverged(&format!(
+                        "{}: {}\n  seen      {}",
+                        configuration.name,
+                        check.claim,
+                        why.replace('\n', "\n            ")
+                    )),
+                    CheckOutcome::Skipped(why) => {
+                        anstream::println!("{}: {} - skipped: {why}", configuration.name, check.claim);
+                    }
+                    CheckOutcome::Passed => {}
+                }
+            }
+            let passed = checks.iter().filter(|check| check.outcome == CheckOutcome::Passed).count();
+            let minutes = 1e6 / speed / 60.0;
+            anstream::println!(
+                "{:<16} {passed} of {} checks, {} steps/s in lockstep, {minutes:.1} minutes per million steps",
+                configuration.name,
+                checks.len(),
+                thousands(speed as u64)
+            );
+            for line in &missing {
+                anstream::println!("{:<16} {line}", "");
+            }
+        }
+        rows.push(json!({
+            "configuration": configuration.name, "checks": checks, "steps_per_second": speed, "missing": missing,
+        }));
+        side.close();
+        if stop.asked() {
+            return Ok(Exit::Stopped);
+        }
+    }
+    if arguments.json {
+        print_json(&json!({"environment": manifest.file.name, "seed": format!("{seed:#x}"), "configurations": rows}))?;
+    } else if !failed {
+        agreed(&format!("the adapter of {} keeps its promises", manifest.file.name));
+    }
+    Ok(if failed { Exit::Diverged } else { Exit::Agree })
+}
+
+fn start(seed: u64, stream: u64) -> LaneStart {
+    LaneStart { lane: 0, seed, stream, episode: 0, source: Source::Seeded }
+}
+
+fn compare(
+    side: &mut Side,
+    other: &mut Side,
+    configuration: &Configuration,
+    seed: u64,
+) -> Result<CheckOutcome, Failure> {
+    for stream in 0..STREAMS {
+        let mut tokens = Vec::new();
+        Tokens::new(seed).fill(configuration, stream, 0, STEPS, &mut tokens);
+        let mut runs = Vec::new();
+        for side in [&mut *side, &mut *other] {
+            let mut chains = side.reset(&[start(seed, stream)])?;
+            chains.extend(side.play(Play::one_lane(configuration, 0, &tokens))?.remove(0).chains);
+            runs.push(chains);
+        }
+        if runs[0] != runs[1] {
+            let window = runs[0].iter().zip(&runs[1]).position(|(a, b)| a != b).unwrap_or_default();
+            let why = if window == 0 {
+                format!("stream {stream} starts otherwise")
+            } else {
+                format!("stream {stream} differs within steps {} to {}", 64 * (window - 1), 64 * window)
+            };
+            return Ok(CheckOutcome::Failed(why));
+        }
+    }
+    Ok(CheckOutcome::Passed)
+}
+
+/// Steps of one lane per second, protocol and digests included.
+fn speed(side: &mut Side, configuration: &Configuration, seed: u64) -> Result<f64, Failure> {
+    side.reset(&[start(seed, 0)])?;
+    let began = Instant::now();
+    let (mut steps, mut frame) = (0u64, 16u64);
+    while began.elapsed() < SPEED_TIME {
+        let mut tokens = Vec::new();
+        Tokens::new(seed).fill(configuration, 0, steps, steps + frame, &mut tokens);
+        side.play(Play::one_lane(configuration, 0, &tokens))?;
+        steps += frame;
+        frame = (2 * frame).min(16_384);
+    }
+    Ok(steps as f64 / began.elapsed().as_secs_f64())
+}
+
+/// What each missing capability costs.
+fn missing(side: &Side, configuration: &Configuration) -> Vec<String> {
+    let mut lines = Vec::new();
+    if side.capabilities.inject != "full" {
+        lines.push(format!(
+            "inject is {}: no property and interaction tiers, no teacher-forced steps, no short repros",
+            side.capabilities.inject
+        ));
+    }
+    if !side.capabilities.explain {
+        lines.push("explain is missing: repair prompts can't show which lines ran".into());
+    }
+    if !side.capabilities.draw_sites && !configuration.sites.is_empty() {
+        lines.push("draw_sites is missing: draws are compared by bound and value, not by who asked".into());
+    }
+    match configuration.level {
+        Level::Recorded => {
+            lines.push("draws are recorded: no property, interaction and fuzz tiers; serve them to get these".into());
+        }
+        Level::Statistical => lines.push("draws are statistical: only frequencies are compared".into()),
+        Level::Exact | Level::Served => {}
+    }
+    lines
+}

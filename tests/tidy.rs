@@ -1,0 +1,154 @@
+//! The repository lints itself: what every environment has, what tables and manifests say of each other, what is stale.
+
+use lockstep_harness::certificate::{Certificate, hash_source};
+use lockstep_harness::manifest::Manifest;
+use std::path::{Path, PathBuf};
+
+const HEADINGS: [&str; 13] = [
+    "Specs",
+    "Observation",
+    "Action",
+    "Rewards",
+    "Termination",
+    "Draws",
+    "Grains",
+    "Configurations",
+    "Quirks",
+    "Fields",
+    "Reference",
+    "Backends",
+    "Version history",
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every environment of the tree.
+fn environments() -> Vec<Manifest> {
+    let entries = std::fs::read_dir(root().join("envs")).expect("envs/ is there");
+    let folders = entries.map(|entry| entry.expect("it can be read").path()).filter(|path| path.is_dir());
+    let manifests: Vec<Manifest> = folders
+        .map(|folder| Manifest::read(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())))
+        .collect();
+    assert!(manifests.len() >= 2, "counter and pong at least");
+    manifests
+}
+
+/// The first cells of the table rows below a heading, without the code marks.
+fn first_cells(text: &str, heading: &str) -> Vec<String> {
+    let section = text.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_default();
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.filter_map(|row| Some(row.split('`').nth(1)?.to_owned())).collect()
+}
+
+#[test]
+fn every_environment_has_its_files() {
+    for manifest in environments() {
+        for file in ["README.md", "Cargo.toml", "src/rules.rs", "src/world.rs", "src/state.rs", "tests/equivalence.rs"]
+        {
+            let path = manifest.folder.join(file);
+            assert!(path.is_file(), "{} is missing", path.display());
+        }
+        let reference = root().join("references").join(&manifest.file.reference);
+        for file in ["reference.toml", "README.md"] {
+            assert!(reference.join(file).is_file(), "{} has no {file}", reference.display());
+        }
+        for (name, backend) in &manifest.file.backends {
+            for file in &backend.files {
+                assert!(manifest.folder.join(file).is_file(), "backend {name} lists {file}, which is not there");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_environment_page_has_the_same_headings_in_the_same_order() {
+    for manifest in environments() {
+        let text = read(&manifest.folder.join("README.md"));
+        let found: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("## "))
+            .filter(|heading| HEADINGS.contains(heading))
+            .collect();
+        assert_eq!(found, HEADINGS, "{}", manifest.file.name);
+    }
+}
+
+#[test]
+fn every_quirk_is_in_the_manifest_the_rules_the_page_and_a_test() {
+    for manifest in environments() {
+        let (rules, tests) =
+            (read(&manifest.folder.join("src/rules.rs")), read(&manifest.folder.join("tests/quirks.rs")));
+        let page = first_cells(&read(&manifest.folder.join("README.md")), "Quirks");
+        let mut listed: Vec<String> = manifest.file.quirk.iter().map(|quirk| quirk.name.clone()).collect();
+        for quirk in &listed {
+            assert!(
+                rules.contains(&format!(", {quirk})")),
+                "{quirk} is not marked in the rules of {}",
+                manifest.file.name
+            );
+            assert!(
+                tests.contains(&format!("fn {quirk}()")),
+                "{quirk} of {} has no test of its name",
+                manifest.file.name
+            );
+        }
+        let marked = rules.matches("QUIRK(").count();
+        assert_eq!(marked, listed.len(), "{} marks and lists different numbers of quirks", manifest.file.name);
+        let mut shown = page;
+        (shown.sort(), listed.sort());
+        assert_eq!(shown, listed, "the page of {} and its manifest list different quirks", manifest.file.name);
+    }
+}
+
+#[test]
+fn every_field_and_configuration_is_on_the_page() {
+    for manifest in environments() {
+        let text = read(&manifest.folder.join("README.md"));
+        let (fields, configurations) = (first_cells(&text, "Fields"), first_cells(&text, "Configurations"));
+        for field in manifest.file.canonical.iter().map(|field| &field.name) {
+            assert!(fields.contains(field), "the page of {} lacks the field {field}", manifest.file.name);
+        }
+        for name in manifest.file.configurations.keys() {
+            assert!(configurations.contains(name), "the page of {} lacks the configuration {name}", manifest.file.name);
+        }
+    }
+}
+
+#[test]
+fn every_certificate_holds() {
+    for manifest in environments() {
+        let path = manifest.folder.join("certificate.json");
+        let certificate = Certificate::read(&path).unwrap_or_else(|error| panic!("{error}"));
+        let source = hash_source(&manifest, &root().join("harness/core")).expect("the source can be read");
+        let mut stale = certificate.stale(&manifest, &source, &certificate.reference.version);
+        // Another compiler is another machine's matter; everything else is ours.
+        stale.retain(|reason| !reason.starts_with("the compiler") && !reason.starts_with("the build flags"));
+        let name = &manifest.file.name;
+        assert!(stale.is_empty(), "the certificate of {name} is stale: {stale:?}; run: lockstep certify {name}");
+    }
+}
+
+#[test]
+fn no_file_names_the_machine_that_it_was_written_on() {
+    let output = std::process::Command::new("git").args(["ls-files"]).current_dir(root()).output();
+    let output = output.expect("git is there");
+    let files = String::from_utf8_lossy(&output.stdout).into_owned();
+    let here = ["/wo", "rk/"].concat();
+    for file in files.lines().filter(|file| !file.ends_with(".lock")) {
+        let Ok(text) = std::fs::read_to_string(root().join(file)) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            let inside = line.match_indices(&here).any(|(at, _)| {
+                at == 0
+                    || !line.as_bytes()[at - 1].is_ascii_alphanumeric() && !b"_.-}".contains(&line.as_bytes()[at - 1])
+            });
+            assert!(!inside, "{file}:{}: {line}", number + 1);
+        }
+    }
+}
