@@ -54,12 +54,13 @@ impl Pair {
         self.tolerances.is_exact() && self.reference.digest == self.backend.digest
     }
 
-    /// Plays a trace on lane 0 of both sides and compares every record.
+    /// Plays a trace on lane 0 of both sides and compares every record, and the rows of the grain that its note names.
     ///
     /// # Errors
     /// If the reference fails, or the harness asks what it should not.
     pub fn check(&mut self, trace: &Trace) -> Result<Verdict, SideError> {
-        self.check_with_grain(trace, None)
+        let grain = self.configuration.grains.iter().position(|grain| grain.name == trace.note.grain);
+        self.check_with_grain(trace, grain)
     }
 
     /// As [`Pair::check`], comparing the rows of a grain too.

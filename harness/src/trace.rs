@@ -69,6 +69,9 @@ pub struct Note {
     /// The tier that found it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub tier: String,
+    /// The grain whose rows differ, where nothing else does: it is played with its rows.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub grain: String,
     /// How many steps it had when it was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found_with_steps: Option<u64>,

@@ -52,7 +52,8 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let (sides, _) = project.sides(&arguments.backend, &arguments.reference, &mut progress)?;
     let mut pair = open_pair(&sides, &arguments.backend, &configuration, 1, "traces", ToleranceMode::FreeRunning)?;
     let steps = trace.steps();
-    let (verdict, divergence, exit) = match pair.check_with_grain(&trace, grain)? {
+    let verdict = if grain.is_some() { pair.check_with_grain(&trace, grain)? } else { pair.check(&trace)? };
+    let (verdict, divergence, exit) = match verdict {
         Verdict::Agree => ("agrees".to_owned(), None, Exit::Agree),
         Verdict::Known(name) => (format!("known divergence {name}"), None, Exit::Agree),
         Verdict::Diverged(divergence) => ("diverges".to_owned(), Some(divergence), Exit::Diverged),

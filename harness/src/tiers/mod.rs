@@ -14,6 +14,7 @@ pub mod rollout;
 
 pub use policy::{POLICIES, Tokens};
 
+use crate::compare::Part;
 use crate::divergence::Divergence;
 use crate::keep::keep;
 use crate::manifest::Configuration;
@@ -242,6 +243,10 @@ fn note(backend: &str, tier: &str, divergence: &Divergence, steps: usize) -> Not
         backend: backend.to_owned(),
         kind: divergence.kind(),
         tier: tier.to_owned(),
+        grain: match &divergence.row {
+            Some(row) if divergence.difference.part == Part::Rows => row.grain.clone(),
+            _ => String::new(),
+        },
         found_with_steps: Some(steps as u64),
         ..Note::default()
     }

@@ -286,8 +286,8 @@ impl Bug<Counter> for After65536 {
     }
 }
 
-struct PurseAtEight;
-impl Bug<Counter> for PurseAtEight {
+struct TwoFields;
+impl Bug<Counter> for TwoFields {
     fn after(state: &mut lockstep_env_counter::State, _outcome: &mut Outcome, _rewards: &mut [f32]) {
         if state.purse[0] == 4 && state.value == 5 {
             state.value = 4;
@@ -409,7 +409,7 @@ fn ten_more_planted_bugs_are_caught_by_their_tier_and_shrunk_as_cheaply() {
         caught("region out of bounds", "counter", broken::<Counter, OutOfBounds>(), "tape", rollout, Part::Side),
         caught("missing row", "counter", broken::<Counter, MissingRow>(), "default", rollout, Part::Rows),
         caught("after 2^16 steps", "counter", broken::<Counter, After65536>(), "default", "property", Part::State),
-        caught("purse at eight", "counter", broken::<Counter, PurseAtEight>(), "default", "fuzz", Part::State),
+        caught("two fields together", "counter", broken::<Counter, TwoFields>(), "default", "fuzz", Part::State),
     ]);
 }
 
