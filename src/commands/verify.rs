@@ -87,6 +87,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         );
     }
     let result = verify(manifest, &plan, &sides, &mut progress, &stop);
+    let mut unwritten = false;
     if let Some(path) = &arguments.junit {
         let text = match &result {
             Ok(result) => junit(result, began.elapsed()),
@@ -95,6 +96,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         // What was found is printed all the same.
         if let Err(reason) = write_whole(path, &text) {
             error(&format!("{} can't be written: {reason}", path.display()));
+            unwritten = true;
         }
     }
     let result = result?;
@@ -127,6 +129,8 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     Ok(match (result.agrees(), result.stopped) {
         (false, _) => Exit::Diverged,
         (true, true) => Exit::Stopped,
+        // Who asked for a file and got none must not take it for good news.
+        (true, false) if unwritten => Exit::Usage,
         (true, false) => Exit::Agree,
     })
 }

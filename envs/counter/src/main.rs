@@ -1,5 +1,14 @@
 //! The runner of `counter`: started by `lockstep`, it serves the environment on descriptors 3 and 4.
 
+use lockstep_core::bench::Bencher;
+use lockstep_core::{Opened, Opener};
+use lockstep_env_counter::Counter;
+
 fn main() -> std::process::ExitCode {
-    lockstep_core::serve::<lockstep_env_counter::Counter>()
+    let backends: &[(&str, Opener)] = &[
+        ("rust", Opened::scalar::<Counter>),
+        #[cfg(feature = "cuda-host")]
+        ("cuda-host", Opened::cuda_host::<Counter>),
+    ];
+    lockstep_core::run_with(backends, &[Bencher::scalar::<Counter>()])
 }

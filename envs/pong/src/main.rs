@@ -1,5 +1,15 @@
 //! The runner of `pong`: started by `lockstep`, it serves the environment on descriptors 3 and 4.
 
+use lockstep_core::bench::Bencher;
+use lockstep_core::{Opened, Opener};
+use lockstep_env_pong::{Pong, simd::Simd};
+
 fn main() -> std::process::ExitCode {
-    lockstep_core::serve::<lockstep_env_pong::Pong>()
+    let backends: &[(&str, Opener)] = &[
+        ("rust", Opened::scalar::<Pong>),
+        ("rust.simd", Simd::open),
+        #[cfg(feature = "cuda-host")]
+        ("cuda-host", Opened::cuda_host::<Pong>),
+    ];
+    lockstep_core::run_with(backends, &[Bencher::scalar::<Pong>(), lockstep_env_pong::bench::SIMD])
 }

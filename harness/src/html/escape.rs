@@ -6,6 +6,9 @@
 
 use std::fmt::Write as _;
 
+/// Characters of a name or a value that are shown.
+const SHORT_CHARS_MAX: usize = 200;
+
 /// The text for element content and for attributes in quotes.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -24,6 +27,14 @@ pub(crate) fn escape(text: &str) -> String {
         }
     }
     out
+}
+
+/// As [`escape`], of a name or a value: what no one would read to its end is cut.
+pub(super) fn escape_short(text: &str) -> String {
+    match text.char_indices().nth(SHORT_CHARS_MAX) {
+        Some((end, _)) => escape(&format!("{} … ({} bytes)", &text[..end], text.len())),
+        None => escape(text),
+    }
 }
 
 fn is_hidden(c: char) -> bool {

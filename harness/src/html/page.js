@@ -81,10 +81,11 @@ function selftest() {
   const closed = (type("?"), !help.open);
   const focusable = [...document.querySelectorAll("button, input, [tabindex]")];
   const unnamed = focusable.filter(it => !(it.getAttribute("aria-label") ?? it.textContent).trim()).length;
+  const width = innerWidth;
   const wide = document.documentElement.scrollWidth > document.documentElement.clientWidth;
   const loaded = performance.getEntriesByType("resource").map(entry => entry.name);
   const result = document.createElement("pre");
   result.id = "selftest";
-  result.textContent = JSON.stringify({ frames: frames.length, target, seen, opened, closed, unnamed, wide, loaded, errors });
+  result.textContent = JSON.stringify({ frames: frames.length, target, seen, opened, closed, unnamed, width, wide, loaded, errors });
   document.body.append(result);
 }

@@ -1,6 +1,6 @@
 //! The page itself: the block on top, then one section for each frame, of which one is shown.
 
-use super::escape;
+use super::escape::{escape, escape_short};
 use super::film::{Film, Frame};
 use super::picture::Picture;
 use super::table::{Reading, Table};
@@ -66,15 +66,15 @@ impl Page<'_> {
              <title>{} · {}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n",
             base64(&Sha256::digest(SCRIPT)),
             base64(&Sha256::digest(STYLE)),
-            escape(headline),
-            escape(&self.manifest.file.name)
+            escape_short(headline),
+            escape_short(&self.manifest.file.name)
         );
         let verdict = if self.divergence.is_some() { "diverged" } else { "agreed" };
         let _ = write!(
             html,
             "<header>\n<section class=\"block {verdict}\" aria-label=\"result\">\n<h1>{}</h1>\n<pre tabindex=\"0\">{}</pre>\n\
              </section>\n",
-            escape(headline),
+            escape_short(headline),
             escape(&cut(rest.trim_end()))
         );
         self.facts(&mut html);
@@ -157,8 +157,8 @@ impl Page<'_> {
              <h2>{name} <span class=\"{}\">{state}</span></h2>\n",
             if index == target { " data-target" } else { "" },
             if differs { "differs" } else { "same" },
-            name = escape(&name),
-            state = escape(&state),
+            name = escape_short(&name),
+            state = escape_short(&state),
         );
         if let Some(failure) = &frame.failure {
             let _ = writeln!(html, "<pre class=\"failure\" tabindex=\"0\">{}</pre>", escape(&cut(failure)));
@@ -172,9 +172,9 @@ impl Page<'_> {
             "<table>\n<caption class=\"spoken\">{}, value by value</caption>\n\
              <thead><tr><th scope=\"col\">value</th><th scope=\"col\">{}</th><th scope=\"col\">{}</th></tr></thead>\n\
              {}</table>\n</div>\n</section>\n",
-            escape(&name),
-            escape(self.sides[0]),
-            escape(self.sides[1]),
+            escape_short(&name),
+            escape_short(self.sides[0]),
+            escape_short(self.sides[1]),
             table.html
         );
         Rendered { html, name, differs }
@@ -186,12 +186,12 @@ impl Page<'_> {
         html.push_str("<div class=\"pictures\">\n");
         for (side, drawing, other) in [(self.sides[0], &expected, None), (self.sides[1], &observed, expected.as_ref())]
         {
-            let _ = write!(html, "<figure><figcaption>{}</figcaption>", escape(side));
+            let _ = write!(html, "<figure><figcaption>{}</figcaption>", escape_short(side));
             match drawing {
                 Some(drawing) => {
                     html.push_str(&drawing.to_svg(other, &format!("the state of {side}, drawn")));
                     for reason in drawing.missing.iter().take(3) {
-                        let _ = write!(html, "<p class=\"note\">not drawn: {}</p>", escape(reason));
+                        let _ = write!(html, "<p class=\"note\">not drawn: {}</p>", escape_short(reason));
                     }
                 }
                 None => html.push_str("<p class=\"note\">there is no answer to draw</p>"),
@@ -226,7 +226,8 @@ impl Page<'_> {
             ("configuration", about.map_or(trace.configuration.clone(), |it| format!("{}: {it}", trace.configuration))),
             ("seed", format!("{:#x} stream {:#x} episode {}", trace.seed, trace.stream, trace.episode)),
             ("draws", draws),
-            ("kept for", [note.kind.as_str(), note.tier.as_str()].join(" ").trim().to_owned()),
+            ("kept for", if note.kind.is_empty() { String::new() } else { format!("a difference in {}", note.kind) }),
+            ("found by", note.tier.clone()),
             ("cause", note.cause.clone()),
             ("flaky", if note.flaky { "it did not repeat three times out of three".into() } else { String::new() }),
         ];
@@ -254,7 +255,7 @@ impl Page<'_> {
              <button type=\"button\" id=\"ask\" title=\"help (?)\" aria-label=\"help\" aria-haspopup=\"dialog\">?</button>\n\
              </div>\n</nav>\n",
             strip(frames),
-            name = escape(&shown.name),
+            name = escape_short(&shown.name),
         );
     }
 

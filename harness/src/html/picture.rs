@@ -3,7 +3,7 @@
 //! A shape that can't be drawn (a field that this configuration lacks, a NaN, a division by zero) is left out, and the
 //! page says which: a state that is wrong must still be shown as far as it goes.
 
-use super::escape::escape;
+use super::escape::escape_short;
 use super::expression::Expression;
 use crate::manifest::{Amount, Configuration, PictureTable, ShapeTable, Value};
 use crate::predicate::Predicate;
@@ -151,7 +151,7 @@ impl Drawing {
             "<svg class=\"picture\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">",
             number(self.width),
             number(self.height),
-            escape(label)
+            escape_short(label)
         );
         for (index, shape) in self.shapes.iter().enumerate() {
             let theirs = other.map(|other| other.shapes.get(index).cloned().flatten());
@@ -275,7 +275,7 @@ impl Shape {
                 format!(
                     "<text class=\"{class}\" x=\"{x_text}\" y=\"{y_text}\" font-size=\"{}\">{}</text>",
                     size(values[2]),
-                    escape(&text)
+                    escape_short(&text)
                 )
             }
             Kind::Bar => {

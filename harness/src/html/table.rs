@@ -1,6 +1,6 @@
 //! The table of one frame: each value of both sides, in the order in which they are judged.
 
-use super::escape;
+use super::escape::escape_short;
 use super::film::Frame;
 use crate::compare::{Tolerances, compare, draw_text};
 use crate::manifest::{Action, Configuration, Field, Value};
@@ -11,8 +11,6 @@ use std::fmt::Write as _;
 
 /// Rows of one section that are shown; of more, those that differ come first.
 const ROWS_MAX: usize = 120;
-/// Characters of a value that are shown.
-const VALUE_CHARS_MAX: usize = 200;
 
 /// One value of one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,7 +179,7 @@ impl Table {
         let _ = write!(
             self.html,
             "<tbody><tr><th class=\"section\" colspan=\"3\" scope=\"rowgroup\">{}</th></tr>",
-            escape(title)
+            escape_short(title)
         );
         self.html.extend(rows);
         if hidden > 0 {
@@ -216,11 +214,13 @@ fn row(
         (_, true) => "<b class=\"mark\" title=\"within its tolerance\">≈<span class=\"spoken\"> tolerated</span></b>",
         _ => "",
     };
-    let hint = if shown.hint.is_empty() { String::new() } else { format!(" <small>{}</small>", escape(&shown.hint)) };
-    let value = |cell: Option<&Cell>| cell.map_or("<span class=\"none\">none</span>".into(), |cell| escape(&cell.text));
+    let hint =
+        if shown.hint.is_empty() { String::new() } else { format!(" <small>{}</small>", escape_short(&shown.hint)) };
+    let value =
+        |cell: Option<&Cell>| cell.map_or("<span class=\"none\">none</span>".into(), |cell| escape_short(&cell.text));
     format!(
         "<tr{class}><th scope=\"row\">{}{hint}</th><td>{}</td><td>{}{mark}</td></tr>",
-        escape(&shown.label),
+        escape_short(&shown.label),
         value(expected),
         value(observed)
     )
@@ -232,17 +232,7 @@ fn named(fields: &[Field], values: impl Iterator<Item = (String, Value)>, of: &s
         // The name over there stands at the first value of a field, once.
         std::iter::once(hint).chain(std::iter::repeat_n(String::new(), field.count().saturating_sub(1)))
     });
-    values
-        .zip(hints)
-        .map(|((label, value), hint)| Cell { label: label + of, hint: short(&hint), text: short(&value.to_string()) })
-        .collect()
-}
-
-fn short(text: &str) -> String {
-    match text.char_indices().nth(VALUE_CHARS_MAX) {
-        Some((end, _)) => format!("{} … ({} bytes)", &text[..end], text.len()),
-        None => text.to_owned(),
-    }
+    values.zip(hints).map(|((label, value), hint)| Cell { label: label + of, hint, text: value.to_string() }).collect()
 }
 
 fn action_text(action: &Action, mask: &[u32], token: u32) -> String {
@@ -253,7 +243,7 @@ fn action_text(action: &Action, mask: &[u32], token: u32) -> String {
             let kind = ActionKind::Discrete { count, extra: extras, mask: *masked };
             let action = decode(kind, mask, token) as usize;
             let name = names.iter().chain(extra).nth(action);
-            name.map_or_else(|| action.to_string(), |name| short(name))
+            name.map_or_else(|| action.to_string(), Clone::clone)
         }
     }
 }
@@ -267,5 +257,5 @@ fn agents(deciders: u32) -> String {
 fn legal(names: &[String], mask: &[u8]) -> String {
     let legal = names.iter().enumerate().filter(|(action, _)| mask[action / 8] >> (action % 8) & 1 == 1);
     let legal: Vec<&str> = legal.map(|(_, name)| name.as_str()).collect();
-    if legal.is_empty() { "none".into() } else { short(&legal.join(", ")) }
+    if legal.is_empty() { "none".into() } else { legal.join(", ") }
 }

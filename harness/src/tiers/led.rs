@@ -11,9 +11,9 @@ use crate::trace::Trace;
 use lockstep_core::wire::Mode;
 
 /// Continuations that are tried.
-const CHOICES: u64 = 8;
+const CHOICES: u64 = 12;
 /// Steps of a continuation.
-const AHEAD_STEPS: u64 = 48;
+const AHEAD_STEPS: u64 = 96;
 
 /// A trace of about `steps` steps in which agent 0 is rewarded often.
 ///

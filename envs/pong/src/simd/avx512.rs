@@ -1,7 +1,7 @@
 //! The vectors of AVX-512 (F and BW): 32 lanes at once, truth values in mask registers.
 
 use super::field::{Kernel, Task};
-use super::quotient::{VIEW_OF_VY, Quotient, observed_by};
+use super::quotient::{Quotient, VIEW_OF_VY, observed_by};
 use super::rules::play;
 use super::vector::Vector;
 use std::arch::x86_64::*;

@@ -21,4 +21,5 @@ mod vector;
 pub use backend::Simd;
 pub use field::{Field, Layout, Outputs};
 pub use instructions::Instructions;
+pub use ledger::Point;
 pub use quotient::{OBSERVED_MAX, OBSERVED_MIN, observed};

@@ -1,6 +1,6 @@
 //! The vectors of a machine of which nothing is known: arrays and loops, which a compiler turns into what it has.
 
-use super::quotient::{VIEW_OF_VY, Quotient};
+use super::quotient::{Quotient, VIEW_OF_VY};
 use super::vector::Vector;
 use std::array::from_fn;
 

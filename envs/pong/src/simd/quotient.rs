@@ -51,9 +51,7 @@ pub(super) const VIEW_OF_VY: [f32; 32] = {
 /// # Safety
 /// The machine has the instruction set of `V`.
 #[inline(always)]
-pub(super) unsafe fn view<V: Vector>(
-    [centre_l, centre_r, x, y, vx, vy]: [V; 6],
-) -> [[V::Floats; 2]; 6] {
+pub(super) unsafe fn view<V: Vector>([centre_l, centre_r, x, y, vx, vy]: [V; 6]) -> [[V::Floats; 2]; 6] {
     // SAFETY: as the caller promises.
     unsafe {
         [

@@ -188,7 +188,6 @@ unsafe fn play_part<V: Vector, const ROWS: bool, const SKIP: bool>(
                 next = Court::select(rally.missed, Court::serve(V::mask(serves.upward)), next);
                 // QUIRK(pong.h, c_step, a_point_leaves_the_observation_stale)
                 shown = Court::select(V::mask(missed & !serves.terminal), seen, next);
-                shown = Court::select(V::mask(missed), shown, next);
             }
             if SKIP {
                 // QUIRK(pong.h, c_step, a_point_ends_the_frameskip_loop)

@@ -1,0 +1,5 @@
+//! Compiles the CUDA source for the CPU where feature `cuda-host` is on.
+
+fn main() {
+    lockstep_build::cuda_host("counter", "Counter");
+}
