@@ -157,7 +157,9 @@ impl File {
         for (section, keys) in &self.table {
             let Some(known) = sections.iter().find(|known| known.get_name() == section) else {
                 let names: Vec<&str> = sections.iter().map(|known| known.get_name()).collect();
-                return Err(self.unknown(&format!("there is no section [{section}]"), &names.join(", ")));
+                return Err(
+                    self.unknown(&format!("there is no section [{}]", section.escape_debug()), &names.join(", "))
+                );
             };
             let Some(keys) = keys.as_table() else {
                 return Err(self.unknown(&format!("{section} is not a section"), &format!("write [{section}]")));
@@ -170,7 +172,7 @@ impl File {
                 if values(value).is_none() {
                     let what = value.type_str();
                     return Err(self.unknown(
-                        &format!("[{section}] {name} is a {what}"),
+                        &format!("[{section}] {name} is of the type {what}"),
                         "a text, a number, true or false, or a list of these",
                     ));
                 }

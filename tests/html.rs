@@ -112,8 +112,9 @@ fn fits_a_narrow_and_a_wide_window(browser: &Path) -> Result<(), Failed> {
     let inside = std::fs::read_to_string(&page)?;
     let narrow = real.folder.path().join("narrow.html");
     let source = inside.replace('&', "&amp;").replace('"', "&quot;");
-    let script = "const inside = document.querySelector('iframe').contentDocument.documentElement; \
-                  document.title = `${inside.clientWidth} ${inside.scrollWidth}`;";
+    let script = "const inside = document.querySelector('iframe').contentDocument; const all = inside.documentElement; \
+                  const shown = [...inside.querySelectorAll('nav, .frame')].filter(it => !it.hidden).length; \
+                  document.title = `${all.clientWidth} ${all.scrollWidth} ${shown}`;";
     std::fs::write(
         &narrow,
         format!(
@@ -122,7 +123,7 @@ fn fits_a_narrow_and_a_wide_window(browser: &Path) -> Result<(), Failed> {
         ),
     )?;
     let document = dump(browser, &narrow, "", 800);
-    assert!(document.contains("<title>375 375</title>"), "{}", document.chars().take(300).collect::<String>());
+    assert!(document.contains("<title>375 375 2</title>"), "{}", document.chars().take(300).collect::<String>());
     Ok(())
 }
 

@@ -36,11 +36,24 @@ pub enum RunnerError {
 /// # Errors
 /// If it does not compile.
 pub fn build(environment: &str, folder: &Path, feature: Option<&str>) -> Result<PathBuf, RunnerError> {
+    build_as(environment, folder, feature, &[])
+}
+
+/// As [`build`], without assertions and overflow checks: the product that is timed.
+///
+/// # Errors
+/// If it does not compile.
+pub fn build_for_bench(environment: &str, folder: &Path, feature: Option<&str>) -> Result<PathBuf, RunnerError> {
+    build_as(environment, folder, feature, &["--release"])
+}
+
+fn build_as(environment: &str, folder: &Path, feature: Option<&str>, profile: &[&str]) -> Result<PathBuf, RunnerError> {
     let binary = format!("lockstep-env-{environment}");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut child = Command::new(cargo)
         .args(["build", "--message-format=json-render-diagnostics", "--bin", &binary, "--manifest-path"])
         .arg(folder.join("Cargo.toml"))
+        .args(profile)
         .args(feature.into_iter().flat_map(|feature| ["--features", feature]))
         // Variables that cargo sets for what it runs would make it build everything anew.
         .env_remove("CARGO_MANIFEST_DIR")

@@ -22,6 +22,25 @@ pub trait Sides {
     /// If it can't be started or does not fit the manifest.
     fn backend(&self, name: &str, configuration: Arc<Configuration>, terms: Terms) -> Result<Side, SideError>;
 
+    /// A new backend whose process gets these variables on top of ours.
+    ///
+    /// # Errors
+    /// As [`Sides::backend`]; also if there is no process that could get them.
+    fn backend_with(
+        &self,
+        name: &str,
+        configuration: Arc<Configuration>,
+        terms: Terms,
+        variables: &[(String, String)],
+    ) -> Result<Side, SideError> {
+        let _ = (configuration, terms, variables);
+        Err(SideError::Refused {
+            role: name.to_owned(),
+            verb: "hello",
+            message: "it does not run in a process of its own".into(),
+        })
+    }
+
     /// How long one request may take.
     fn deadline(&self) -> Duration {
         Duration::from_secs(60)
@@ -80,7 +99,18 @@ impl Sides for Processes {
     }
 
     fn backend(&self, name: &str, configuration: Arc<Configuration>, terms: Terms) -> Result<Side, SideError> {
-        let command = CommandLine::new(vec![self.runner.display().to_string(), name.to_owned()]);
+        self.backend_with(name, configuration, terms, &[])
+    }
+
+    fn backend_with(
+        &self,
+        name: &str,
+        configuration: Arc<Configuration>,
+        terms: Terms,
+        variables: &[(String, String)],
+    ) -> Result<Side, SideError> {
+        let mut command = CommandLine::new(vec![self.runner.display().to_string(), name.to_owned()]);
+        command.variables = variables.to_vec();
         let channel = self.start(name, command)?;
         Side::connect(name, channel, configuration, terms)
     }
@@ -100,6 +130,16 @@ impl Sides for AgainstRust<'_> {
 
     fn backend(&self, name: &str, configuration: Arc<Configuration>, terms: Terms) -> Result<Side, SideError> {
         self.0.backend(name, configuration, terms)
+    }
+
+    fn backend_with(
+        &self,
+        name: &str,
+        configuration: Arc<Configuration>,
+        terms: Terms,
+        variables: &[(String, String)],
+    ) -> Result<Side, SideError> {
+        self.0.backend_with(name, configuration, terms, variables)
     }
 
     fn deadline(&self) -> Duration {

@@ -199,6 +199,7 @@ fn stage<'a>(
         lanes: tiers.lanes.unwrap_or(LANES),
         trace_steps: tiers.trace_steps.unwrap_or(TRACE_STEPS),
         rollout_steps,
+        instructions: manifest.file.backends.get(&plan.backend).and_then(|table| table.instructions.clone()),
         buckets: buckets.filter_map(|row| Some((row.name.clone(), predicate(&row.when)?))).collect(),
         invariants: invariants
             .filter(|row| row.configurations.as_ref().is_none_or(|names| names.contains(&configuration.name)))

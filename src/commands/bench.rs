@@ -70,7 +70,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let asked = |name: &String| arguments.backend.is_empty() || arguments.backend.contains(name);
     for (name, backend) in manifest.file.backends.iter().filter(|(name, _)| asked(name)) {
         progress.begin(&format!("building {name}"), 0);
-        let runner = runner::build(&manifest.file.name, &manifest.folder, backend.feature.as_deref());
+        let runner = runner::build_for_bench(&manifest.file.name, &manifest.folder, backend.feature.as_deref());
         progress.end();
         let runner = runner?;
         for contest in runner::contests(&runner, name) {

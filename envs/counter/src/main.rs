@@ -10,5 +10,10 @@ fn main() -> std::process::ExitCode {
         #[cfg(feature = "cuda-host")]
         ("cuda-host", Opened::cuda_host::<Counter>),
     ];
-    lockstep_core::run_with(backends, &[Bencher::scalar::<Counter>()])
+    let benchers: &[Bencher] = &[
+        Bencher::scalar::<Counter>(),
+        #[cfg(feature = "cuda-host")]
+        Bencher::cuda_host::<Counter>(),
+    ];
+    lockstep_core::run_with(backends, benchers)
 }

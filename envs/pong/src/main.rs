@@ -11,5 +11,11 @@ fn main() -> std::process::ExitCode {
         #[cfg(feature = "cuda-host")]
         ("cuda-host", Opened::cuda_host::<Pong>),
     ];
-    lockstep_core::run_with(backends, &[Bencher::scalar::<Pong>(), lockstep_env_pong::bench::SIMD])
+    let benchers: &[Bencher] = &[
+        Bencher::scalar::<Pong>(),
+        lockstep_env_pong::bench::SIMD,
+        #[cfg(feature = "cuda-host")]
+        Bencher::cuda_host::<Pong>(),
+    ];
+    lockstep_core::run_with(backends, benchers)
 }

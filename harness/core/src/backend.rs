@@ -119,6 +119,11 @@ pub trait Backend: Send {
     /// Appends to the lane's list of draws; a seeded lane becomes listed.
     fn append_draws(&mut self, lane: usize, values: &[u32]);
 
+    /// Whether it keeps the rows of grains. A batch backend may leave them to the readable one.
+    fn has_grains(&self) -> bool {
+        true
+    }
+
     /// The names of the functions that can be probed.
     fn probes(&self) -> &'static [&'static str] {
         &[]

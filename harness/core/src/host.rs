@@ -4,6 +4,7 @@
 //! which are filled in here. A launch is a loop over a few lanes; threads take launches, so that the kernels see the
 //! batches that they see on a device. Nothing here knows the rules.
 
+mod bench;
 mod lanes;
 mod play;
 mod table;
@@ -151,7 +152,11 @@ impl<R: HostRules> CudaHost<R> {
 
     /// Plays one step of all lanes without a record, as training does; lanes whose episode ended are reset at once
     /// unless the rules do that. `heads` gets the head of each lane's record.
-    pub fn step(&mut self, tokens: &[u32], heads: &mut [u32]) {
+    ///
+    /// # Errors
+    /// If a token is not defined (a NaN).
+    pub fn step(&mut self, tokens: &[u32], heads: &mut [u32]) -> Result<(), Fault> {
+        refuse_undefined(self.shape.action, tokens)?;
         let (lane_count, width) = (self.headers.len(), self.shape.tokens_per_step());
         assert_eq!((tokens.len(), heads.len()), (lane_count * width, lane_count));
         let size = lane_count.div_ceil(rayon::current_num_threads()).max(1);
@@ -167,6 +172,7 @@ impl<R: HostRules> CudaHost<R> {
                 });
             },
         );
+        Ok(())
     }
 
     /// Lanes `first..first + count`, and what their launches need.

@@ -137,6 +137,7 @@ impl Server {
             "row_bytes": shape.row_bytes,
             "capabilities": {
                 "snapshot": true, "inject": "full", "probe": opened.backend.probes(), "explain": false, "draw_sites": true,
+                "grains": opened.backend.has_grains(),
             },
         });
         self.session = Some(Session { backend: opened.backend, settled: Settled { digest, named } });

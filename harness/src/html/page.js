@@ -41,6 +41,13 @@ function press(event) {
   }
 }
 
+// A link to page.html#step-42 opens that step.
+function follow() {
+  const asked = /^#(step-\d+)$/.exec(location.hash)?.[1].replace("-", " ");
+  const index = frames.findIndex(frame => frame.dataset.name.replaceAll(",", "").startsWith(`${asked} `));
+  if (index >= 0) show(index);
+}
+
 if (frames.length > 0) {
   document.querySelector("nav").hidden = false;
   document.addEventListener("keydown", press);
@@ -49,8 +56,8 @@ if (frames.length > 0) {
     button.addEventListener("click", moves[button.dataset.go]);
   }
   document.getElementById("ask").addEventListener("click", () => help.showModal());
-  const asked = /^#step-(\d+)$/.exec(location.hash);
-  if (asked) show(frames.findIndex(frame => frame.dataset.name.replaceAll(",", "").startsWith(`step ${asked[1]} `)));
+  addEventListener("hashchange", follow);
+  follow();
   if (location.hash === "#selftest") addEventListener("load", selftest);
 }
 

@@ -317,3 +317,88 @@ fn number(value: f64) -> String {
     // Adding 0 turns -0 into 0.
     (value + 0.0).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Manifest;
+    use std::path::Path;
+
+    fn text(environment: &str) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envs").join(environment).join("env.toml");
+        std::fs::read_to_string(path).expect("the environment is there")
+    }
+
+    fn drawn(manifest: &Manifest, configuration: &str, values: &[[u8; 4]]) -> Drawing {
+        let configuration = manifest.configuration(configuration).expect("it is there");
+        let record = Record {
+            kind: lockstep_core::HEAD_STEP,
+            terminated: false,
+            truncated: false,
+            deciders: 1,
+            draws: vec![],
+            rows: None,
+            canonical: values.concat(),
+            masks: vec![],
+            observations: vec![],
+            rewards: vec![],
+            state_form: false,
+        };
+        let table = manifest.file.picture.as_ref().expect("it has a picture");
+        Picture::of(table).expect("it was checked").draw(configuration, &record)
+    }
+
+    #[test]
+    fn picture_of_pong_has_y_pointing_up_and_takes_options_before_constants() {
+        let manifest = Manifest::parse(&text("pong")).expect("it is valid");
+        let mut values = [[0; 4]; 12];
+        for (place, value) in [(0, 285.0f32), (1, 300.0), (2, 484.0), (3, 100.0)] {
+            values[place] = value.to_le_bytes();
+        }
+        values[7] = 3u32.to_le_bytes();
+        let svg = drawn(&manifest, "default", &values).to_svg(None, "x");
+        assert!(svg.contains("viewBox=\"0 0 620 640\""), "{svg}");
+        assert!(svg.contains("x=\"544\" y=\"508\" width=\"32\" height=\"32\""), "{svg}");
+        assert!(svg.contains(">3</text>"), "{svg}");
+        let svg = drawn(&manifest, "odd", &values).to_svg(None, "x");
+        assert!(svg.contains("viewBox=\"0 0 389 407.5\""), "{svg}");
+        values[3] = f32::NAN.to_le_bytes();
+        let drawing = drawn(&manifest, "default", &values);
+        assert_eq!(drawing.missing, ["y of a shape, ((height - ball_y) - ball_height), is NaN"]);
+    }
+
+    #[test]
+    fn picture_marks_what_another_drawing_has_elsewhere() {
+        let manifest = Manifest::parse(&text("counter")).expect("it is valid");
+        let [ours, theirs] = [3u32, 5].map(|value| {
+            let values = [value, 1, 0, 0, 1, 0].map(u32::to_le_bytes);
+            drawn(&manifest, "default", &values)
+        });
+        let svg = ours.to_svg(Some(&theirs), "\"<x>");
+        assert!(svg.contains("aria-label=\"&quot;&lt;x&gt;\""), "{svg}");
+        assert_eq!(svg.matches("<g class=\"differs\">").count(), 2, "the bar and its text: {svg}");
+        assert!(!ours.to_svg(Some(&ours.clone()), "x").contains("differs"));
+        assert_eq!(svg.matches("<circle").count(), 1, "only who decides has a dot: {svg}");
+    }
+
+    #[test]
+    fn picture_with_a_mistake_is_refused_with_its_shape() {
+        let plain = text("counter").split("[picture]").next().expect("its head").to_owned();
+        let shape = |shape: &str| format!("[picture]\nwidth = 1\nheight = 1\nshape = [{{ {shape} }}]\n");
+        for (picture, reason) in [
+            (shape("kind = \"star\", x = 0, y = 0"), "shape 1 (star): its kind is none of"),
+            (shape("kind = \"circle\", x = 0, y = 0"), "it has no radius"),
+            (shape("kind = \"line\", x = 0, y = 0, x2 = 1, y2 = 1, radius = 1"), "a radius, which it has no use for"),
+            (shape("kind = \"circle\", x = \"valu\", y = 0, radius = 1"), "valu is neither"),
+            (shape("kind = \"circle\", x = \"1 +\", y = 0, radius = 1"), "x: \"1 +\" ends where"),
+            (shape("kind = \"text\", x = 0, y = 0, size = 1, text = \"{valu}\""), "valu is neither"),
+            (shape("kind = \"text\", x = 0, y = 0, size = 1, text = \"{value\""), "{ without a }"),
+            (shape("kind = \"circle\", x = 0, y = 0, radius = 1, tone = \"red\""), "tone"),
+            (shape("kind = \"circle\", x = 0, y = 0, radius = 1, when = \"value\""), "when:"),
+            (shape("kind = \"circle\", x = 0, y = 0, radius = 1, evil = 1"), "evil"),
+        ] {
+            let error = Manifest::parse(&(plain.clone() + &picture)).expect_err(&picture).to_string();
+            assert!(error.contains(reason), "{picture}{error}");
+        }
+    }
+}

@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 
 /// Rows of one section that are shown; of more, those that differ come first.
 const ROWS_MAX: usize = 120;
+/// What the table of one frame may take; rows beyond it are counted.
+const TABLE_BYTES_MAX: usize = 600_000;
 
 /// One value of one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,8 +160,8 @@ impl Table {
             return;
         }
         let both = theirs.is_some() && ours.is_some();
-        let mut rows = Vec::new();
-        let mut hidden = 0;
+        let mut rows = String::new();
+        let (mut shown_count, mut hidden) = (0, 0);
         for index in 0..count {
             let (expected, observed) = (at(theirs, index), at(ours, index));
             let Some(shown) = expected.as_ref().or(observed.as_ref()) else { continue };
@@ -170,18 +172,20 @@ impl Table {
             let still = title != "action"
                 && title != "draws"
                 && at(earlier, index).is_some_and(|cell| Some(&cell) == expected.as_ref());
-            if index >= ROWS_MAX && (!differs || rows.len() >= 2 * ROWS_MAX) {
+            let full = index >= ROWS_MAX && (!differs || shown_count >= 2 * ROWS_MAX);
+            if full || self.html.len() + rows.len() > TABLE_BYTES_MAX {
                 hidden += 1;
                 continue;
             }
-            rows.push(row(shown, expected.as_ref(), observed.as_ref(), differs, tolerated, still));
+            shown_count += 1;
+            rows += &row(shown, expected.as_ref(), observed.as_ref(), differs, tolerated, still);
         }
         let _ = write!(
             self.html,
             "<tbody><tr><th class=\"section\" colspan=\"3\" scope=\"rowgroup\">{}</th></tr>",
             escape_short(title)
         );
-        self.html.extend(rows);
+        self.html.push_str(&rows);
         if hidden > 0 {
             let _ = write!(self.html, "<tr><td class=\"more\" colspan=\"3\">{hidden} more are not shown</td></tr>");
         }

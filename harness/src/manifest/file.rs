@@ -222,6 +222,19 @@ pub struct BackendTable {
     /// The configurations that it can play; absent for all.
     #[serde(default)]
     pub configurations: Option<Vec<String>>,
+    /// The instruction sets that it has code for.
+    #[serde(default)]
+    pub instructions: Option<InstructionsTable>,
+}
+
+/// The instruction sets that a backend has code for; the contract tier holds all of this machine's to the same bits.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InstructionsTable {
+    /// The environment variable by which its runner is asked for one.
+    pub variable: String,
+    /// Their names.
+    pub names: Vec<String>,
 }
 
 /// An oddity of the reference that is reproduced.

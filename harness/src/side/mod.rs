@@ -63,6 +63,8 @@ pub struct Capabilities {
     pub explain: bool,
     /// Whether its draws are named by site.
     pub draw_sites: bool,
+    /// Whether it keeps the rows of grains.
+    pub grains: bool,
 }
 
 /// What a run decides about both sides.
@@ -224,7 +226,13 @@ impl Side {
             role: role.to_owned(),
             name: String::new(),
             version: String::new(),
-            capabilities: Capabilities { inject: "none".into(), probe: vec![], explain: false, draw_sites: false },
+            capabilities: Capabilities {
+                inject: "none".into(),
+                probe: vec![],
+                explain: false,
+                draw_sites: false,
+                grains: true,
+            },
             digest: Digest::Xxh64,
             configuration,
             terms,
@@ -317,6 +325,8 @@ impl Side {
                 .unwrap_or_default(),
             explain: capabilities["explain"] == json!(true),
             draw_sites: capabilities["draw_sites"] == json!(true),
+            // A side that says nothing keeps them.
+            grains: capabilities["grains"] != json!(false),
         };
         Ok(())
     }

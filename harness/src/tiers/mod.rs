@@ -59,6 +59,8 @@ pub struct Stage<'a> {
     pub trace_steps: usize,
     /// Free-running rollout steps.
     pub rollout_steps: u64,
+    /// The instruction sets that the backend has code for.
+    pub instructions: Option<crate::manifest::InstructionsTable>,
     /// Feature buckets, by name, with their condition.
     pub buckets: Vec<(String, crate::predicate::Predicate)>,
     /// What always holds, by name, with its condition.

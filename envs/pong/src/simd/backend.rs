@@ -179,6 +179,10 @@ impl Backend for Simd {
         &self.shape
     }
 
+    fn has_grains(&self) -> bool {
+        false
+    }
+
     fn lane_count(&self) -> usize {
         self.lanes.len()
     }
