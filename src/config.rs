@@ -157,16 +157,18 @@ impl File {
         for (section, keys) in &self.table {
             let Some(known) = sections.iter().find(|known| known.get_name() == section) else {
                 let names: Vec<&str> = sections.iter().map(|known| known.get_name()).collect();
-                return Err(
-                    self.unknown(&format!("there is no section [{}]", section.escape_debug()), &names.join(", "))
-                );
+                return Err(self.unknown(
+                    &format!("there is no section [{}]", section.escape_debug()),
+                    &format!("there are {}", names.join(", ")),
+                ));
             };
             let Some(keys) = keys.as_table() else {
                 return Err(self.unknown(&format!("{section} is not a section"), &format!("write [{section}]")));
             };
             let names: Vec<String> = options(known).map(key).collect();
             if let Some(name) = keys.keys().find(|name| !names.contains(name)) {
-                return Err(self.unknown(&format!("[{section}] has no key {name:?}"), &names.join(", ")));
+                return Err(self
+                    .unknown(&format!("[{section}] has no key {name:?}"), &format!("there are {}", names.join(", "))));
             }
             for (name, value) in keys {
                 if values(value).is_none() {
