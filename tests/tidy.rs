@@ -102,7 +102,8 @@ fn every_quirk_is_in_the_manifest_the_rules_the_page_and_a_test() {
         let marked = rules.matches("QUIRK(").count();
         assert_eq!(marked, listed.len(), "{} marks and lists different numbers of quirks", manifest.file.name);
         let mut shown = page;
-        (shown.sort(), listed.sort());
+        shown.sort();
+        listed.sort();
         assert_eq!(shown, listed, "the page of {} and its manifest list different quirks", manifest.file.name);
     }
 }

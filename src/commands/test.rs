@@ -1,7 +1,7 @@
 //! `lockstep test`: the equivalence suites, under nextest where it is installed.
 
 use crate::exit::{Exit, Failure};
-use crate::project::envs;
+use crate::project::{envs, known};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -65,6 +65,41 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         anstream::eprintln!("(hint: `cargo install --locked cargo-nextest` gives faster runs and better listings)");
         command.args(&arguments.rest);
     }
+    let first = ended(&mut command, nextest)?;
+    // Backends behind a feature are another build of the same runner, so they have a run of their own.
+    let asked = arguments.backend.as_ref().is_none_or(|backend| backend == "cuda-host");
+    if first != Exit::Agree || !asked || !arguments.rest.is_empty() {
+        return Ok(first);
+    }
+    if !compiles_cuda() {
+        anstream::eprintln!("(hint: rows of cuda-host were skipped, because there is no C++ compiler `c++` here)");
+        return Ok(first);
+    }
+    let environments = arguments.environment.map_or_else(known, |name| vec![name]);
+    let featured: Vec<&String> = environments
+        .iter()
+        .filter(|name| crate::project::Project::find(name).is_ok_and(|project| has_cuda(&project)))
+        .collect();
+    let mut command = Command::new(&cargo);
+    command.current_dir(&root);
+    command.args(if nextest { &["nextest", "run"][..] } else { &["test"][..] });
+    for name in &featured {
+        command.args(["--package", &format!("lockstep-env-{name}")]);
+        command.args(["--features", &format!("lockstep-env-{name}/cuda-host")]);
+    }
+    command.args(["--test", "equivalence", "--test", "cuda_host"]);
+    if nextest {
+        let tier = arguments.tier.map_or(String::new(), |tier| format!(" & test(::{tier}::)"));
+        command.args(["--filter-expr", &format!("binary(cuda_host) | (test(::cuda-host::){tier})")]);
+        command.args(["--status-level", "skip", "--final-status-level", "skip", "--no-tests", "pass"]);
+    } else {
+        command.arg("cuda-host");
+    }
+    if featured.is_empty() { Ok(first) } else { ended(&mut command, nextest) }
+}
+
+/// How a test run ended.
+fn ended(command: &mut Command, nextest: bool) -> Result<Exit, Failure> {
     let status = command.status().map_err(|error| {
         Failure::usage(format!("cargo could not be started: {error}\n(hint: install Rust from https://rustup.rs)"))
     })?;
@@ -74,4 +109,14 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Some(101) if nextest => Exit::DoesNotBuild,
         _ => Exit::Diverged,
     })
+}
+
+fn has_cuda(project: &crate::project::Project) -> bool {
+    project.manifest.file.backends.values().any(|backend| backend.feature.as_deref() == Some("cuda-host"))
+}
+
+fn compiles_cuda() -> bool {
+    let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
+    let version = Command::new(compiler).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    version.is_ok_and(|status| status.success())
 }

@@ -351,7 +351,7 @@ fn hello_repeats_the_hash_and_tells_the_sizes_of_records() {
             "mask_bytes": if shape.action == ActionKind::Continuous { 0 } else { 8 },
             "reward_bytes": 8,
             "row_bytes": [8, 4],
-            "capabilities": {"snapshot": true, "inject": "full", "probe": ["mix"], "explain": false, "draw_sites": true},
+            "capabilities": {"snapshot": true, "inject": "full", "probe": ["mix"], "explain": false, "draw_sites": true, "grains": true},
         });
         assert_eq!(reply, expected);
         assert!(reply["version"].is_string());

@@ -50,7 +50,7 @@ impl Backend for Spoiled {
         let wrong = match self.spoil {
             Spoil::BatchSize => self.lane_count() == 17,
             // The last lane of a block that is not full.
-            Spoil::Tail => last && self.lane_count() % 16 != 0 && self.lane_count() > 16,
+            Spoil::Tail => last && !self.lane_count().is_multiple_of(16) && self.lane_count() > 16,
             Spoil::Nondeterminism => RUNS.fetch_add(1, Ordering::Relaxed) % 5 == 4,
             _ => false,
         };
