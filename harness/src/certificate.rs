@@ -62,7 +62,7 @@ pub struct Source {
     pub hash: String,
     /// Over the environment's source files.
     pub rules: String,
-    /// Over `lockstep-core`.
+    /// Over `lockstep-core`, `lockstep.cuh` and what builds it.
     pub core: String,
     /// What compiled it.
     pub compiler: String,
@@ -164,7 +164,7 @@ struct Attempt {
 /// If the source can't be read.
 pub fn hash_source(manifest: &Manifest, core: &Path) -> io::Result<Source> {
     let rules = hash_files(&manifest.folder, &[manifest.folder.join("src"), manifest.folder.join("cuda")])?;
-    let core = hash_files(core, &[core.join("src")])?;
+    let core = hash_files(core, &[core.join("src"), core.join("../cuda"), core.join("../build/src")])?;
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let compiler = Command::new(rustc).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
     let compiler = String::from_utf8_lossy(&compiler).trim().to_owned();

@@ -82,7 +82,23 @@ fn build_as(environment: &str, folder: &Path, feature: Option<&str>, profile: &[
     if !status.success() {
         return Err(RunnerError::DoesNotBuild { environment: environment.to_owned(), output });
     }
-    executable.ok_or(RunnerError::NoBinary { environment: environment.to_owned(), binary })
+    let executable = executable.ok_or(RunnerError::NoBinary { environment: environment.to_owned(), binary })?;
+    Ok(set_aside(&executable).unwrap_or(executable))
+}
+
+/// Copies a runner to a name of its own: cargo puts builds with other features, and other runs' builds, in the same place.
+fn set_aside(executable: &Path) -> std::io::Result<PathBuf> {
+    let bytes = std::fs::read(executable)?;
+    let name = executable.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = executable.with_file_name("lockstep-runners");
+    let path = folder.join(format!("{name}-{:016x}", lockstep_core::Digest::Xxh64.of(0, &bytes)));
+    if !path.exists() {
+        std::fs::create_dir_all(&folder)?;
+        let partial = tempfile::NamedTempFile::new_in(&folder)?;
+        std::fs::copy(executable, partial.path())?;
+        partial.persist(&path).map_err(|error| error.error)?;
+    }
+    Ok(path)
 }
 
 /// The names of the backends that a runner was built with.

@@ -1,9 +1,10 @@
 //! Times the step of `rust.simd`: million steps per second of one thread, for each instruction set and layout.
 //!
 //! One line is the median, and the smallest and largest, of nine runs, in CPU seconds of the thread as the reference's
-//! adapter counts them (in seconds of the clock where there is no `/proc`). Actions are drawn before and read from memory,
-//! the same number for each of 64 steps in turn: drawing them is not timed. The reference's adapter (`--bare`) draws its
-//! own, so what it is charged for that is in its number; observations, rewards and terminals are written on both sides.
+//! adapter counts them (in seconds of the clock where there is no `/proc`). Actions are drawn beforehand for 64 steps,
+//! which are played over and over: drawing them is not timed here. The adapter's `--bare` times its own cheap generator
+//! and the decoding of its tokens with its steps, some nanoseconds each, so a ratio against it is a little too kind.
+//! Observations, rewards and terminals are written on both sides.
 //!
 //! Run it with `cargo run --release -p lockstep-env-pong --example simd_speed [frameskip] [lanes…]`.
 
