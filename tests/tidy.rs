@@ -1,6 +1,6 @@
 //! The repository lints itself: what every environment has, what tables and manifests say of each other, what is stale.
 
-use lockstep_harness::certificate::{Certificate, hash_source};
+use lockstep_harness::certificate::{Certificate, file_name, hash_source};
 use lockstep_harness::manifest::Manifest;
 use std::path::{Path, PathBuf};
 
@@ -125,14 +125,24 @@ fn every_field_and_configuration_is_on_the_page() {
 #[test]
 fn every_certificate_holds() {
     for manifest in environments() {
-        let path = manifest.folder.join("certificate.json");
-        let certificate = Certificate::read(&path).unwrap_or_else(|error| panic!("{error}"));
-        let source = hash_source(&manifest, &root().join("harness/core")).expect("the source can be read");
-        let mut stale = certificate.stale(&manifest, &source, &certificate.reference.version);
-        // Another compiler is another machine's matter; everything else is ours.
-        stale.retain(|reason| !reason.starts_with("the compiler") && !reason.starts_with("the build flags"));
         let name = &manifest.file.name;
-        assert!(stale.is_empty(), "the certificate of {name} is stale: {stale:?}; run: lockstep certify {name}");
+        assert!(
+            manifest.folder.join("certificate.json").is_file(),
+            "{name} has no certificate: lockstep certify {name}"
+        );
+        for backend in manifest.file.backends.keys() {
+            let path = manifest.folder.join(file_name(backend));
+            if !path.is_file() {
+                continue;
+            }
+            let certificate = Certificate::read(&path).unwrap_or_else(|error| panic!("{error}"));
+            let source = hash_source(&manifest, &root().join("harness/core")).expect("the source can be read");
+            let mut stale = certificate.stale(&manifest, &source, &certificate.reference.version);
+            // Another compiler is another machine's matter; everything else is ours.
+            stale.retain(|reason| !reason.starts_with("the compiler") && !reason.starts_with("the build flags"));
+            let renew = format!("lockstep certify {name} --backend {backend}");
+            assert!(stale.is_empty(), "the certificate of {name} {backend} is stale: {stale:?}; run: {renew}");
+        }
     }
 }
 

@@ -20,6 +20,11 @@ use std::process::Command;
 /// The version of the format.
 pub const FORMAT: &str = "lockstep/certificate/1";
 
+/// The file of a backend's certificate, in the environment's folder.
+pub fn file_name(backend: &str) -> String {
+    if backend == "rust" { "certificate.json".into() } else { format!("certificate.{backend}.json") }
+}
+
 /// What was verified.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -374,7 +379,9 @@ impl Certificate {
                 Err(_) => reasons.push(format!("configuration {} is gone", row.name)),
             }
         }
-        for configuration in manifest.configurations() {
+        let playable = manifest.file.backends.get(&self.backend).and_then(|table| table.configurations.clone());
+        let playable = |name: &String| playable.as_ref().is_none_or(|names| names.contains(name));
+        for configuration in manifest.configurations().iter().filter(|row| playable(&row.name)) {
             if !self.configurations.iter().any(|row| row.name == configuration.name) {
                 reasons.push(format!("configuration {} was not verified", configuration.name));
             }

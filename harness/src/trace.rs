@@ -134,17 +134,34 @@ enum DrawsLine {
     Listed(Vec<u32>),
 }
 
+/// The line of one step.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct StepLine {
+pub struct StepLine {
+    /// Counted from 0.
     step: u64,
+    /// `agents × width` of them.
     tokens: Vec<u32>,
 }
 
+/// The last line.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct EndLine {
+pub struct EndLine {
+    /// How many steps there are.
     end: u64,
+}
+
+/// Any line of a trace file: the first, one of a step, or the last.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Line {
+    /// The first.
+    Head(Box<HeadLine>),
+    /// One per step.
+    Step(StepLine),
+    /// The last.
+    End(EndLine),
 }
 
 /// Why a trace can't be used.

@@ -36,6 +36,8 @@ pub struct Plan {
     pub seed: u64,
     /// Free-running steps of each configuration, instead of the manifest's.
     pub rollout_steps: Option<u64>,
+    /// Steps in which another backend is compared with `rust` in the default configuration, instead of the manifest's.
+    pub between_steps: Option<u64>,
     /// Fuzz steps of each configuration, instead of the manifest's.
     pub fuzz_steps: Option<u64>,
     /// Another budget for the fuzz tier.
@@ -57,6 +59,7 @@ impl Plan {
             tiers: Vec::new(),
             seed,
             rollout_steps: None,
+            between_steps: None,
             fuzz_steps: None,
             fuzz: None,
             traces: None,
@@ -126,7 +129,8 @@ pub fn verify(
         for &judge in judges(&plan.backend) {
             let bulk = AgainstRust(sides);
             let sides: &dyn Sides = if judge == "rust" { &bulk } else { sides };
-            let rollout_steps = match (plan.rollout_steps, plan.backend.as_str(), judge) {
+            let campaign = plan.between_steps.filter(|_| judge == "rust" && configuration.name == "default");
+            let rollout_steps = match (campaign.or(plan.rollout_steps), plan.backend.as_str(), judge) {
                 (Some(steps), _, _) => steps,
                 (None, "rust", _) => rollout_steps,
                 (None, _, "rust") => tiers.between_steps.unwrap_or(rollout_steps),

@@ -4,6 +4,7 @@ use super::print_json;
 use crate::exit::{Exit, Failure};
 use crate::project::{Project, ReferenceOptions};
 use crate::terminal::{Progress, agreed, diverged};
+use lockstep_harness::certificate::file_name;
 use lockstep_harness::certificate::{Certificate, ReferenceRow, Sealed, count_attempt, hash_source, seal, today};
 use lockstep_harness::report::{shown, thousands};
 use lockstep_harness::verify::{Plan, verify};
@@ -27,6 +28,9 @@ pub struct Arguments {
     /// Free-running steps of each configuration, instead of the manifest's
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
+    /// Steps between a backend and `rust` in the default configuration, instead of the manifest's: a campaign
+    #[arg(long, value_name = "N")]
+    between_steps: Option<u64>,
     /// Print the certificate, or what is stale, as JSON
     #[arg(long)]
     json: bool,
@@ -38,9 +42,13 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let project = Project::find(&arguments.environment)?;
     let manifest = &project.manifest;
+    if !manifest.file.backends.contains_key(&arguments.backend) {
+        let (name, backend) = (&manifest.file.name, &arguments.backend);
+        return Err(Failure::usage(format!("{name} has no backend {backend:?}")));
+    }
     let unreadable = |error: std::io::Error| Failure::usage(format!("the source can't be read: {error}"));
     let source = hash_source(manifest, &project.root().join("harness/core")).map_err(unreadable)?;
-    let path = manifest.folder.join("certificate.json");
+    let path = manifest.folder.join(file_name(&arguments.backend));
     let reference = project.reference(arguments.reference.reference.as_deref())?;
     if arguments.check {
         let certificate = Certificate::read(&path)
@@ -63,6 +71,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let (salt, seed) = seal(&source).map_err(unreadable)?;
     let mut plan = Plan::new(&arguments.backend, seed);
     plan.rollout_steps = arguments.steps;
+    plan.between_steps = arguments.between_steps;
     let verification = verify(manifest, &plan, &sides, &mut progress, &stop)?;
     let verdict = match (verification.agrees(), verification.stopped) {
         (false, _) => "diverged",

@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure};
 use lockstep_harness::certificate::Certificate;
 use lockstep_harness::manifest::ManifestFile;
 use lockstep_harness::reference::ReferenceFile;
-use lockstep_harness::trace::HeadLine;
+use lockstep_harness::trace::Line;
 
 /// Print the JSON Schema of a format
 #[derive(clap::Args, Debug)]
@@ -21,7 +21,7 @@ enum Format {
     Manifest,
     /// reference.toml
     Reference,
-    /// The first line of a trace file
+    /// A line of a trace file
     Trace,
     /// certificate.json
     Certificate,
@@ -32,7 +32,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let schema = match arguments.format {
         Format::Manifest => schemars::schema_for!(ManifestFile),
         Format::Reference => schemars::schema_for!(ReferenceFile),
-        Format::Trace => schemars::schema_for!(HeadLine),
+        Format::Trace => schemars::schema_for!(Line),
         Format::Certificate => schemars::schema_for!(Certificate),
     };
     print_json(schema.as_value())?;
