@@ -38,6 +38,7 @@ fn trials(manifest: &Manifest, runner: &Path) -> Vec<Trial> {
     let environment = &manifest.file.name;
     let mut trials = Vec::new();
     let built = crate::runner::backends(runner);
+    let adapters = adapters(manifest);
     for (backend, table) in &manifest.file.backends {
         for (tier, missing) in TIERS {
             let Some(reason) = missing else { continue };
@@ -53,9 +54,15 @@ fn trials(manifest: &Manifest, runner: &Path) -> Vec<Trial> {
         for path in kept_traces(&manifest.folder.join("traces")) {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             // Every adapter of the reference passes one set of traces.
-            for adapter in adapters(manifest) {
-                let (manifest, runner, backend) = (manifest.clone(), runner.to_owned(), backend.clone());
-                let (name, path) = (format!("{environment}::traces::{backend}::{stem}::{adapter}"), path.clone());
+            for (adapter, lacks) in adapters.clone() {
+                let name = format!("{environment}::traces::{backend}::{stem}::{adapter}");
+                if let Some(program) = lacks {
+                    let name = format!("{name} ({program} is not on this machine)");
+                    trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
+                    continue;
+                }
+                let (manifest, runner, backend, path) =
+                    (manifest.clone(), runner.to_owned(), backend.clone(), path.clone());
                 trials.push(Trial::test(name, move || replay_one(&manifest, &runner, &backend, &adapter, &path)));
             }
         }
@@ -78,11 +85,14 @@ fn reference(manifest: &Manifest) -> Result<Reference, Failed> {
     Ok(Reference::read(&folder, &root.join("references/sdk"))?)
 }
 
-/// The adapters of the reference; a name that says why, where it can't be read.
-fn adapters(manifest: &Manifest) -> Vec<String> {
+/// The adapters of the reference, with what each lacks here; a name that says why, where they can't be read.
+fn adapters(manifest: &Manifest) -> Vec<(String, Option<String>)> {
     match reference(manifest) {
-        Ok(reference) => reference.file.adapters.into_keys().collect(),
-        Err(_) => vec!["reference.toml can't be read".into()],
+        Ok(reference) => {
+            let adapters = reference.file.adapters.iter();
+            adapters.map(|(name, adapter)| (name.clone(), adapter.lacks().map(str::to_owned))).collect()
+        }
+        Err(_) => vec![("reference.toml can't be read".into(), None)],
     }
 }
 

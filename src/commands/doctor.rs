@@ -75,6 +75,18 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
             found: tool(&tools.cc, "apt install gcc libc6-dev"),
         },
         Finding {
+            name: "c++",
+            needed_for: "backend cuda-host",
+            optional: true,
+            found: version("c++", "apt install g++"),
+        },
+        Finding {
+            name: "node",
+            needed_for: "references in TypeScript",
+            optional: true,
+            found: version("node", "apt install nodejs npm"),
+        },
+        Finding {
             name: "cargo-nextest",
             needed_for: "the test runner of `lockstep test`",
             optional: true,

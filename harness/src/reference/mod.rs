@@ -52,6 +52,9 @@ pub struct AdapterTable {
     /// Variables that it is started with, filled in likewise.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
+    /// Programs that it needs beside `{python}` and `{cc}`.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// What is done once, in order.
     #[serde(default)]
     pub prepare: Vec<PrepareStep>,
@@ -102,6 +105,14 @@ pub struct Reference {
     pub sdk: PathBuf,
     /// What stands in the file.
     pub file: ReferenceFile,
+}
+
+impl AdapterTable {
+    /// The first program that it needs and that is not on this machine.
+    pub fn lacks(&self) -> Option<&str> {
+        let there = |program: &&String| tools::ask(Path::new(program), &["--version"]).is_some();
+        self.needs.iter().find(|program| !there(program)).map(String::as_str)
+    }
 }
 
 impl Reference {

@@ -40,7 +40,7 @@ pub enum PrepareError {
         /// The reference.
         reference: String,
         /// The tool.
-        tool: &'static str,
+        tool: String,
     },
     /// The cache folder can't be written.
     #[error("the cache folder {} can't be written: {source}\n(hint: set LOCKSTEP_CACHE to a folder that can)", path.display())]
@@ -100,8 +100,11 @@ pub fn prepare(
     let all: String = texts.map(String::as_str).collect::<Vec<_>>().join(" ");
     for (hole, tool, missing) in [("{python}", &tools.python, "Python 3"), ("{cc}", &tools.cc, "a C compiler")] {
         if all.contains(hole) && tool.is_none() {
-            return Err(PrepareError::NoTool { reference: name.clone(), tool: missing });
+            return Err(PrepareError::NoTool { reference: name.clone(), tool: missing.to_owned() });
         }
+    }
+    if let Some(tool) = adapter.lacks() {
+        return Err(PrepareError::NoTool { reference: name.clone(), tool: tool.to_owned() });
     }
     let cache = cache_folder();
     let in_cache = |source| PrepareError::Cache { path: cache.clone(), source };
