@@ -117,8 +117,9 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     } else {
         anstream::print!("{}", verification.table());
         agreed(&format!(
-            "{} is certified: {} live steps on sealed seed {seed:#x}, attempt {attempts}; see {}",
+            "{} {} is certified: {} live steps on sealed seed {seed:#x}, attempt {attempts}; see {}",
             manifest.file.name,
+            arguments.backend,
             thousands(verification.counts(None).live_free_running),
             shown(&path)
         ));

@@ -1,7 +1,7 @@
 //! What the harness's own tests share: sides whose reference is the real Python counter, and places to keep traces.
 
 use lockstep_core::{Files, Opened, Options};
-use lockstep_harness::manifest::{Configuration, Manifest, ToleranceMode};
+use lockstep_harness::manifest::{Configuration, InstructionsTable, Manifest, ToleranceMode};
 use lockstep_harness::pair::Pair;
 use lockstep_harness::reference::{Reference, find_tools, prepare};
 use lockstep_harness::side::{CommandLine, Local, LogFile, Process, Side, SideError, Terms};
@@ -55,14 +55,37 @@ impl Sides for Mixed {
         Side::connect(name, Local::boxed(name, self.backend), configuration, terms)
     }
 
+    /// In one process there is no environment to set: the set that is asked for stands in [`ASKED_SET`] while it is opened.
+    fn backend_with(
+        &self,
+        name: &str,
+        configuration: Arc<Configuration>,
+        terms: Terms,
+        variables: &[(String, String)],
+    ) -> Result<Side, SideError> {
+        let asked = variables.first().map(|(_, value)| value.clone()).unwrap_or_default();
+        ASKED_SET.with(|set| set.replace(asked));
+        let opened = self.backend(name, configuration, terms);
+        ASKED_SET.with(|set| set.take());
+        opened
+    }
+
     fn deadline(&self) -> Duration {
         self.deadline
     }
 }
 
+thread_local! {
+    /// The instruction set that a planted backend is asked for.
+    pub static ASKED_SET: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
+}
+
 /// Verifies a backend against the real reference in one tier.
 pub fn verify_planted(environment: &str, backend: Opener, configuration: &str, tier: &str) -> Verification {
-    let manifest = manifest(environment);
+    let mut manifest = manifest(environment);
+    // What a planted backend with several instruction sets would say of itself.
+    let sets = InstructionsTable { variable: "PLANTED_SET".into(), names: vec!["plain".into(), "wide".into()] };
+    manifest.file.backends.get_mut("rust").expect("it is there").instructions = Some(sets);
     let folder = tempfile::tempdir().expect("a folder can be made");
     let sides = Mixed { reference: reference_command(environment, None), backend, deadline: Duration::from_secs(60) };
     let mut plan = Plan::new("rust", 7);

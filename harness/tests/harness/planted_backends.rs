@@ -2,7 +2,7 @@
 //!
 //! Each delegates to the right backend and spoils one thing; the contract tier must name it.
 
-use crate::common::{Opener, verify_planted};
+use crate::common::{ASKED_SET, Opener, verify_planted};
 use lockstep_core::backend::{Backend, Fault, Settled, StepMany};
 use lockstep_core::wire::Mode;
 use lockstep_core::{Files, Header, Opened, Options, Rules, Scalar, Shape, Source};
@@ -20,11 +20,14 @@ enum Spoil {
     Leftover,
     Digest,
     RowCount,
+    InstructionSet,
 }
 
 struct Spoiled {
     inner: Scalar<Counter>,
     spoil: Spoil,
+    /// The instruction set that was asked for when it was opened.
+    set: String,
 }
 
 impl Backend for Spoiled {
@@ -51,6 +54,7 @@ impl Backend for Spoiled {
             Spoil::BatchSize => self.lane_count() == 17,
             // The last lane of a block that is not full.
             Spoil::Tail => last && !self.lane_count().is_multiple_of(16) && self.lane_count() > 16,
+            Spoil::InstructionSet => self.set == "wide",
             Spoil::Nondeterminism => RUNS.fetch_add(1, Ordering::Relaxed) % 5 == 4,
             _ => false,
         };
@@ -125,12 +129,13 @@ impl Backend for Spoiled {
 
 fn spoiled(spoil: Spoil, options: Options, files: &Files, lanes: usize) -> Result<Opened, String> {
     let world = Counter::world(options, files).map_err(|error| error.0)?;
-    Ok(Opened::of::<Counter>(Box::new(Spoiled { inner: Scalar::new(world, lanes), spoil })))
+    let set = ASKED_SET.with(|set| set.borrow().clone());
+    Ok(Opened::of::<Counter>(Box::new(Spoiled { inner: Scalar::new(world, lanes), spoil, set })))
 }
 
 #[test]
-fn eight_bugs_below_the_rules_are_caught_by_the_contract_tier() {
-    let planted: [(&str, Opener, &str); 8] = [
+fn nine_bugs_below_the_rules_are_caught_by_the_contract_tier() {
+    let planted: [(&str, Opener, &str); 9] = [
         ("neighbour lane", |o, f, l| spoiled(Spoil::Neighbour, o, f, l), "neighbours"),
         ("batch size", |o, f, l| spoiled(Spoil::BatchSize, o, f, l), "how many lanes"),
         ("tail of a block", |o, f, l| spoiled(Spoil::Tail, o, f, l), "how many lanes"),
@@ -139,6 +144,7 @@ fn eight_bugs_below_the_rules_are_caught_by_the_contract_tier() {
         ("uninitialised byte", |o, f, l| spoiled(Spoil::Leftover, o, f, l), "played twice"),
         ("remembered digest", |o, f, l| spoiled(Spoil::Digest, o, f, l), "digests are those"),
         ("row of another step", |o, f, l| spoiled(Spoil::RowCount, o, f, l), "rows are those"),
+        ("one instruction set", |o, f, l| spoiled(Spoil::InstructionSet, o, f, l), "instruction set wide"),
     ];
     for (name, backend, claim) in planted {
         let result = verify_planted("counter", backend, "default", "contract");
