@@ -5,6 +5,7 @@ use crate::exit::{Exit, Failure};
 use lockstep_harness::certificate::Certificate;
 use lockstep_harness::manifest::ManifestFile;
 use lockstep_harness::reference::ReferenceFile;
+use lockstep_harness::side::Hello;
 use lockstep_harness::trace::Line;
 
 /// Print the JSON Schema of a format
@@ -17,6 +18,8 @@ pub struct Arguments {
 
 #[derive(clap::ValueEnum, Debug, Clone, Copy)]
 enum Format {
+    /// Both messages of the protocol's `hello`
+    Hello,
     /// env.toml
     Manifest,
     /// reference.toml
@@ -30,6 +33,7 @@ enum Format {
 /// Runs the verb.
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let schema = match arguments.format {
+        Format::Hello => schemars::schema_for!(Hello),
         Format::Manifest => schemars::schema_for!(ManifestFile),
         Format::Reference => schemars::schema_for!(ReferenceFile),
         Format::Trace => schemars::schema_for!(Line),

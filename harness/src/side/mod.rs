@@ -5,11 +5,13 @@
 //! named in the error and can be restarted.
 
 mod error;
+mod hello;
 mod local;
 mod process;
 mod words;
 
 pub use error::{Place, SideError};
+pub use hello::{Hello, HelloReply, HelloRequest};
 pub use local::{Local, Opener};
 pub use process::{CommandLine, LogFile, Process};
 pub use words::{Capabilities, Injection, LaneStart, Play, Source, Stepped, Terms, Windows};

@@ -2,6 +2,7 @@
 
 mod common;
 mod frontends;
+mod hello;
 mod overhead;
 mod planted_backends;
 mod planted_bugs;
