@@ -211,8 +211,11 @@ pub struct ConfigurationTable {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackendTable {
-    /// The files that it is written in and that the loop may edit.
+    /// The files that it is written in.
     pub files: Vec<String>,
+    /// Those of them that `converge` empties and a model writes; empty for a backend that only people write.
+    #[serde(default, rename = "loop")]
+    pub editable: Vec<String>,
     /// What it is.
     #[serde(default)]
     pub about: Option<String>,

@@ -8,6 +8,7 @@ use lockstep_core::PROTOCOL;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path};
 
 /// How randomness is compared, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -213,6 +214,21 @@ fn check_head(file: &ManifestFile) -> Result<(), String> {
     }
     if !file.backends.contains_key("rust") {
         return Err("there is no [backends.rust]: the readable backend judges all others".into());
+    }
+    let mut written = BTreeSet::new();
+    for (name, backend) in &file.backends {
+        for path in &backend.editable {
+            let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+            if !inside || path.is_empty() {
+                return Err(format!("backend {name}: {path:?} in `loop` is no path within the environment's folder"));
+            }
+            if !backend.files.contains(path) {
+                return Err(format!("backend {name}: {path} stands in `loop`, and not in `files`"));
+            }
+            if !written.insert(path) {
+                return Err(format!("backend {name}: {path} stands in the `loop` of two backends"));
+            }
+        }
     }
     for quirk in &file.quirk {
         if quirk.about.trim().is_empty() {
