@@ -5,6 +5,7 @@ use crate::terminal::Progress;
 use lockstep_harness::manifest::Manifest;
 use lockstep_harness::reference::{Prepared, Reference, cache_folder, find_tools, prepare};
 use lockstep_harness::runner;
+use lockstep_harness::side::CommandLine;
 use lockstep_harness::sides::Processes;
 use lockstep_harness::watch::Watch;
 use std::path::{Path, PathBuf};
@@ -81,7 +82,7 @@ impl Project {
         progress.end();
         let sides = Processes {
             reference: prepared.command.clone(),
-            runner: runner?,
+            runner: CommandLine::program(&runner?),
             logs: cache_folder().join("logs"),
             deadline: Duration::from_secs(options.deadline.max(1)),
         };

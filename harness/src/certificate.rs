@@ -169,12 +169,28 @@ struct Attempt {
 /// If the source can't be read.
 pub fn hash_source(manifest: &Manifest, core: &Path) -> io::Result<Source> {
     let rules = hash_files(&manifest.folder, &[manifest.folder.join("src"), manifest.folder.join("cuda")])?;
+    source(rules, core, &manifest.folder.join("../../Cargo.toml"))
+}
+
+/// Hashes what stands behind a candidate: the files that a model wrote, by their path in the environment's folder.
+/// What surrounds them is generated from the manifest; `workspace` is the `Cargo.toml` that holds the build profile.
+///
+/// # Errors
+/// If the source of `core` can't be read.
+pub fn hash_candidate(files: &BTreeMap<String, String>, core: &Path, workspace: &Path) -> io::Result<Source> {
+    let mut state = Sha256::new();
+    for (path, text) in files {
+        hash_file(&mut state, path.as_bytes(), text.as_bytes());
+    }
+    source(hex(&state.finalize()), core, workspace)
+}
+
+fn source(rules: String, core: &Path, workspace: &Path) -> io::Result<Source> {
     let core = hash_files(core, &[core.join("src"), core.join("../cuda"), core.join("../build/src")])?;
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let compiler = Command::new(rustc).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
     let compiler = String::from_utf8_lossy(&compiler).trim().to_owned();
-    let root = manifest.folder.join("../../Cargo.toml");
-    let profile = std::fs::read_to_string(root).ok().and_then(|text| {
+    let profile = std::fs::read_to_string(workspace).ok().and_then(|text| {
         let table: toml::Table = toml::from_str(&text).ok()?;
         Some(table.get("profile")?.get("dev")?.to_string())
     });
@@ -188,14 +204,18 @@ fn hash_files(base: &Path, folders: &[PathBuf]) -> io::Result<String> {
     let mut state = Sha256::new();
     for folder in folders.iter().filter(|folder| folder.is_dir()) {
         for path in files_below(folder)? {
-            state.update(path.strip_prefix(base).unwrap_or(&path).as_os_str().as_encoded_bytes());
-            state.update([0]);
-            let bytes = std::fs::read(&path)?;
-            state.update((bytes.len() as u64).to_le_bytes());
-            state.update(&bytes);
+            let name = path.strip_prefix(base).unwrap_or(&path).as_os_str().as_encoded_bytes();
+            hash_file(&mut state, name, &std::fs::read(&path)?);
         }
     }
     Ok(hex(&state.finalize()))
+}
+
+fn hash_file(state: &mut Sha256, name: &[u8], bytes: &[u8]) {
+    state.update(name);
+    state.update([0]);
+    state.update((bytes.len() as u64).to_le_bytes());
+    state.update(bytes);
 }
 
 fn hex(bytes: &[u8]) -> String {

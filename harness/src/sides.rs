@@ -73,8 +73,9 @@ pub fn open_pair(
 pub struct Processes {
     /// How the reference is started.
     pub reference: CommandLine,
-    /// The runner of the environment.
-    pub runner: PathBuf,
+    /// How the runner of the environment is started; the backend's name is appended. Whatever confines a runner stands
+    /// before it.
+    pub runner: CommandLine,
     /// Where their output goes.
     pub logs: PathBuf,
     /// How long one request may take.
@@ -109,8 +110,9 @@ impl Sides for Processes {
         terms: Terms,
         variables: &[(String, String)],
     ) -> Result<Side, SideError> {
-        let mut command = CommandLine::new(vec![self.runner.display().to_string(), name.to_owned()]);
-        command.variables = variables.to_vec();
+        let mut command = self.runner.clone();
+        command.argv.push(name.to_owned());
+        command.variables.extend_from_slice(variables);
         let channel = self.start(name, command)?;
         Side::connect(name, channel, configuration, terms)
     }

@@ -6,6 +6,7 @@
 use crate::manifest::Manifest;
 use crate::reference::{Reference, find_tools, prepare};
 use crate::report::replay_block;
+use crate::side::CommandLine;
 use crate::sides::Processes;
 use crate::tiers::TIERS;
 use crate::tiers::replay::kept_traces;
@@ -100,7 +101,7 @@ fn sides(manifest: &Manifest, runner: &Path, adapter: Option<&str>) -> Result<Pr
     let prepared = prepare(&reference(manifest)?, adapter, &find_tools(None), &mut Silent)?;
     Ok(Processes {
         reference: prepared.command,
-        runner: runner.to_owned(),
+        runner: CommandLine::program(runner),
         logs: std::env::temp_dir().join("lockstep-logs"),
         deadline: Duration::from_secs(60),
     })

@@ -11,7 +11,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,11 @@ impl CommandLine {
     pub fn new(argv: Vec<String>) -> Self {
         CommandLine { argv, folder: None, variables: Vec::new() }
     }
+
+    /// A program without arguments.
+    pub fn program(path: &Path) -> Self {
+        CommandLine::new(vec![path.display().to_string()])
+    }
 }
 
 /// Where a side's output goes.
@@ -45,7 +50,7 @@ impl LogFile {
     ///
     /// # Errors
     /// If the folder can't be written.
-    pub fn create(folder: &std::path::Path, role: &str) -> io::Result<Self> {
+    pub fn create(folder: &Path, role: &str) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let path = folder.join(format!("{}-{}.log", role.replace('/', "-"), std::process::id()));
         File::create(&path)?;
