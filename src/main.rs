@@ -2,8 +2,11 @@
 
 mod commands;
 mod config;
+mod edit;
 mod exit;
+mod plan;
 mod project;
+mod prompt;
 mod terminal;
 
 use clap::{Parser, Subcommand};
