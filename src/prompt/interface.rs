@@ -36,9 +36,9 @@ const RUST_ITEMS: &[((&str, &str), &[&str])] = &[
             "pub trait Rules",
         ],
     ),
-    (DRAWS, &["pub trait Draws", "pub fn threefry", "pub fn draw_word", "pub fn below"]),
+    (DRAWS, &["pub trait Draws", "pub fn below"]),
     (SHAPE, &["pub enum Resets", "pub enum ActionKind", "pub struct RegionShape", "pub struct Shape"]),
-    (OPTIONS, &["pub type Files", "pub struct WorldError", "pub struct Options", "impl Options"]),
+    (OPTIONS, &["pub type Files", "pub struct WorldError", "impl Options"]),
 ];
 
 /// What the two ends of the wire look like; macros make the methods, so they are told in words.
@@ -98,11 +98,11 @@ fn missing(file: &str, item: &str) -> PromptError {
 /// One item of a Rust file that rustfmt has formatted, with its documentation.
 fn cut(file: &str, source: &str, item: &str) -> Result<String, PromptError> {
     let lines: Vec<&str> = source.lines().collect();
-    let starts = |line: &&str| {
+    let starts = |line: &str| {
         let rest = line.strip_prefix(item);
         rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
     };
-    let at = lines.iter().position(|line| starts(&line)).ok_or_else(|| missing(file, item))?;
+    let at = lines.iter().position(|line| starts(line)).ok_or_else(|| missing(file, item))?;
     let above = lines[..at].iter().rev().take_while(|line| line.starts_with("///") || line.starts_with("#[")).count();
     let one_line = lines[at].ends_with(';') || lines[at].ends_with('}');
     let end = if one_line {
@@ -114,12 +114,7 @@ fn cut(file: &str, source: &str, item: &str) -> Result<String, PromptError> {
     let head = lines[at - above..at].iter().filter(|line| !line.starts_with("#[inline"));
     let mut out: Vec<String> = head.map(|line| (*line).to_owned()).collect();
     if item.starts_with("pub fn") {
-        let signature: Vec<&str> = lines[at..=end]
-            .iter()
-            .copied()
-            .take_while(|line| !line.starts_with("    ") || line.starts_with("    ") && !lines[at].ends_with('{'))
-            .collect();
-        out.push(signature[0].trim_end_matches(" {").to_owned() + ";");
+        out.push(lines[at].trim_end_matches(" {").to_owned() + ";");
         return Ok(out.join("\n") + "\n");
     }
     if item.starts_with("impl") && !item.contains(" for ") {
@@ -136,11 +131,16 @@ fn signatures(block: &[&str]) -> Vec<String> {
     let mut docs: Vec<String> = Vec::new();
     let mut lines = block[1..].iter();
     while let Some(line) = lines.next() {
+        // Constructors are the harness's business.
+        let made_elsewhere = line.starts_with("    pub fn new(");
         if line.starts_with("    ///") {
             docs.push((*line).to_owned());
         } else if line.starts_with("    pub fn") && line.ends_with('{') {
-            out.append(&mut docs);
-            out.push(line.trim_end_matches(" {").to_owned() + ";");
+            if !made_elsewhere {
+                out.append(&mut docs);
+                out.push(line.trim_end_matches(" {").to_owned() + ";");
+            }
+            docs.clear();
             for line in lines.by_ref() {
                 if *line == "    }" {
                     break;

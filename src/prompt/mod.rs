@@ -166,7 +166,7 @@ pub enum PromptError {
 /// # Errors
 /// If a template is wrong, the source can't be read, or nothing that fits can be made.
 pub fn plan_prompt(context: &Context<'_>, backends: &[String]) -> Result<Prompt, PromptError> {
-    plan_again(context, backends, None)
+    plan_again_prompt(context, backends, None)
 }
 
 /// Asks for the first writing of a module.
@@ -186,7 +186,8 @@ pub fn write_prompt(context: &Context<'_>, module: &Module) -> Result<Prompt, Pr
     finish(context, role, values)
 }
 
-/// Asks for a repair of a module, or of a whole backend.
+/// Asks for a repair of a module, or of a whole backend. For a plan that can't be followed see [`plan_again_prompt`];
+/// `Trouble::Plan` gives the same, with the backends joined by commas in `backend_name`.
 ///
 /// # Errors
 /// As [`plan_prompt`].
@@ -199,7 +200,7 @@ pub fn repair_prompt(
 ) -> Result<Prompt, PromptError> {
     if let Trouble::Plan(problem) = trouble {
         let backends: Vec<String> = backend_name.split(',').map(|name| name.trim().to_owned()).collect();
-        return plan_again(context, &backends, Some(problem));
+        return plan_again_prompt(context, &backends, Some(problem));
     }
     let mut values = common(context, backend_name)?;
     let table = backend(context, backend_name)?;
@@ -236,7 +237,15 @@ pub fn optimize_prompt(
     finish(context, "optimize", values)
 }
 
-fn plan_again(context: &Context<'_>, backends: &[String], problem: Option<&str>) -> Result<Prompt, PromptError> {
+/// Asks for the plan once more, after `problem`.
+///
+/// # Errors
+/// As [`plan_prompt`].
+pub fn plan_again_prompt(
+    context: &Context<'_>,
+    backends: &[String],
+    problem: Option<&str>,
+) -> Result<Prompt, PromptError> {
     let mut files = String::new();
     for name in backends {
         files.push_str(&format!("- `{name}`: {}\n", paths_inline(&backend(context, name)?.editable)));

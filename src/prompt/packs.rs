@@ -27,6 +27,8 @@ use std::sync::Arc;
 const STEADY_VALUES_MAX: usize = 48;
 /// Lines of the reference that one pack shows at most.
 const LINES_MAX: usize = 90;
+/// Steps from a reset up to which no injected state is shown instead.
+const FROM_RESET_STEPS_MAX: usize = 8;
 /// Steps before the last one whose actions are shown.
 const STEPS_SHOWN: usize = 12;
 
@@ -92,13 +94,18 @@ fn pack(
     against: &str,
     source: &[SourceFile],
 ) -> Pack {
-    let (trace, divergence) = match &finding.minimized.short {
-        Ok(short) => (&short.trace, &short.divergence),
-        Err(_) => (&finding.minimized.trace, &finding.minimized.divergence),
+    // A short way from a reset shows all that leads there; a long one is better replaced by the state just before.
+    let minimized = &finding.minimized;
+    let (trace, divergence, injected) = match &minimized.short {
+        Ok(short) if minimized.trace.steps() > FROM_RESET_STEPS_MAX => (&short.trace, &short.divergence, true),
+        _ => (&minimized.trace, &minimized.divergence, false),
     };
     let mut text = format!("```text\n{}```\n", without_commands(&finding.block(configuration)));
     let options = &configuration.options;
     let _ = writeln!(text, "\nConfiguration `{}`, options {options}.", configuration.name);
+    if injected {
+        text.push_str("\nThe same difference needs fewer steps from an injected state, which is shown here:\n");
+    }
     if divergence.is_failure() {
         // What a failure says stands in the block; the sides may not survive being asked again.
         let _ = write!(text, "\n{}", start_text(trace, divergence, configuration, None));
@@ -128,7 +135,7 @@ fn pack(
 fn without_commands(block: &str) -> String {
     let rows = ["short", "replay", "seed"];
     let lines = block.lines().filter(|line| {
-        let word = line.trim_start().split_whitespace().next().unwrap_or_default();
+        let word = line.split_whitespace().next().unwrap_or_default();
         !(line.starts_with("  ") && rows.contains(&word))
     });
     lines.map(|line| format!("{line}\n")).collect()
@@ -239,7 +246,8 @@ fn start_text(trace: &Trace, divergence: &Divergence, configuration: &Configurat
     let steps = trace.steps();
     let from = if trace.state.is_some() { "an injected state" } else { "a reset" };
     let Some(step) = divergence.step else { return format!("It differs right at {from}, before any step.\n") };
-    let mut text = format!("From {from}, {steps} steps are played.");
+    let count = if steps == 1 { "1 step is".to_owned() } else { format!("{steps} steps are") };
+    let mut text = format!("From {from}, {count} played.");
     let first = step.saturating_sub(STEPS_SHOWN);
     let per_step = trace.tokens_per_step;
     // Which action a token means depends on the mask of that moment, which is known for the last step alone.

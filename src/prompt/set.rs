@@ -40,11 +40,11 @@ templates!(
 pub(super) const EXAMPLE: &[(&str, &str)] = &[
     ("lantern.h", include_str!("../../prompts/parts/example/lantern.h")),
     ("env.toml", include_str!("../../prompts/parts/example/env.toml")),
-    ("src/world.rs", include_str!("../../prompts/parts/example/world.rs")),
-    ("src/state.rs", include_str!("../../prompts/parts/example/state.rs")),
-    ("src/rules.rs", include_str!("../../prompts/parts/example/rules.rs")),
-    ("cuda/rules.cuh", include_str!("../../prompts/parts/example/rules.cuh")),
-    ("src/cuda.rs", include_str!("../../prompts/parts/example/cuda.rs")),
+    ("src/world.rs", include_str!("../../prompts/parts/example/src/world.rs")),
+    ("src/state.rs", include_str!("../../prompts/parts/example/src/state.rs")),
+    ("src/rules.rs", include_str!("../../prompts/parts/example/src/rules.rs")),
+    ("cuda/rules.cuh", include_str!("../../prompts/parts/example/cuda/rules.cuh")),
+    ("src/cuda.rs", include_str!("../../prompts/parts/example/src/cuda.rs")),
 ];
 
 /// The template of that name.
@@ -88,7 +88,13 @@ mod tests {
                 assert!(template(&name).is_some(), "{name} is no template");
             }
         }
-        assert_eq!(listed(&root.join("parts/example"), "").len(), EXAMPLE.len());
+        for (folder, prefix) in [("", ""), ("/src", "src/"), ("/cuda", "cuda/")] {
+            for name in
+                listed(&root.join(format!("parts/example{folder}")), "").iter().filter(|name| name.contains('.'))
+            {
+                assert!(!example(&format!("{prefix}{name}")).is_empty(), "{name} is not in the example");
+            }
+        }
     }
 
     #[test]

@@ -126,8 +126,7 @@ pub(super) fn section(context: &Context<'_>, files: &[SourceFile], budget: u64) 
             let lines = executed.lines.get(&files[file].name);
             // Of what can't run (types, constants, comments) nothing is known, so it stays; so does a whole file
             // of which no line was seen, because the reference may not be able to look into it.
-            !block.is_function()
-                || lines.is_none_or(|lines| lines.range(block.first + 1..=block.last + 1).next().is_some())
+            !block.function || lines.is_none_or(|lines| lines.range(block.first + 1..=block.last + 1).next().is_some())
         };
         let sliced = written(context, files, &all, &ran)?;
         if tokens(&sliced.sent) <= budget {
@@ -190,13 +189,8 @@ struct Block {
     names: Vec<String>,
     /// All its words.
     words: BTreeSet<String>,
+    /// Whether it is a function: it can be said to have run, or not.
     function: bool,
-}
-
-impl Block {
-    fn is_function(&self) -> bool {
-        self.function
-    }
 }
 
 /// Cuts a file where a definition begins: at the left margin, or one level in for the methods of a class.

@@ -73,17 +73,14 @@ fn backends() -> Vec<String> {
     vec!["rust".into(), "cuda-host".into()]
 }
 
-/// What is kept of a prompt, which is what a snapshot may hold: no source of a reference, and hashes redacted.
+/// What is kept of a request, which is what a snapshot may hold: no source of a reference; lines and hashes redacted.
 fn redacted(prompt: &Prompt) -> String {
     let request = prompt.stored.split_once(DIVIDER).expect("it is divided").1;
-    let mut text = String::new();
-    for line in request.lines() {
-        match line.split_once("sha256 ") {
-            Some((head, _)) => text.push_str(&format!("{head}sha256 [hash])\n")),
-            None => text.push_str(&format!("{line}\n")),
-        }
-    }
-    text
+    let line = |line: &str| match line.split_once(", lines ") {
+        Some((file, rest)) if rest.contains("sha256") => format!("{file}, lines [lines], sha256 [hash])\n"),
+        _ => format!("{line}\n"),
+    };
+    request.lines().map(line).collect()
 }
 
 #[test]
@@ -263,4 +260,112 @@ fn filled_prompts_are_written_for_people() {
             .expect("it can be written");
         }
     }
+}
+
+/// Divergences of the counter of the tree from a reference that was changed in one place.
+fn real_packs(from: &str, to: &str, backend: &str) -> Vec<Pack> {
+    use lockstep_harness::reference::{find_tools, prepare};
+    use lockstep_harness::sides::Processes;
+    use lockstep_harness::verify::{Plan, verify};
+    use lockstep_harness::watch::{Silent, Stop};
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let manifest = Manifest::read(&root.join("envs/counter")).expect("valid");
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["counter.py", "adapter.py", "reference.toml"] {
+        let text = std::fs::read_to_string(root.join("references/counter").join(name)).expect("it is there");
+        assert!(name != "counter.py" || text.contains(from), "counter.py no longer says {from:?}");
+        std::fs::write(folder.path().join(name), text.replace(from, to)).expect("it can be written");
+    }
+    let reference = Reference::read(folder.path(), &root.join("references/sdk")).expect("valid");
+    let prepared = prepare(&reference, None, &find_tools(None), &mut Silent).expect("Python is there");
+    let runner = lockstep_harness::runner::build("counter", &manifest.folder, None).expect("it builds");
+    let logs = folder.path().join("logs");
+    let deadline = std::time::Duration::from_secs(60);
+    let runner = lockstep_harness::side::CommandLine::new(vec![runner.display().to_string()]);
+    let sides = Processes { reference: prepared.command.clone(), runner, logs, deadline };
+    let mut plan = Plan::new(backend, 7);
+    plan.configurations = vec!["duel".into()];
+    plan.tiers = vec!["rollout".into()];
+    plan.rollout_steps = Some(20_000);
+    plan.traces = Some(folder.path().join("traces"));
+    let verification = verify(&manifest, &plan, &sides, &mut Silent, &Stop::default()).expect("it runs");
+    let source = sources(&reference, &prepared.folder).expect("they can be read");
+    let ran = executed(&sides, &manifest, &source).expect("the reference explains");
+    let lines = &ran.lines["counter.py"];
+    assert!(lines.len() > 30 && lines.len() < source[0].text.lines().count(), "{lines:?}");
+    packs(&verification, &manifest, &sides, &source)
+}
+
+#[test]
+fn a_real_divergence_is_told_with_both_sides_and_the_lines_that_ran() {
+    let packs = real_packs("self.value -= 1", "self.value -= 2", "rust");
+    assert!((1..=PACKS_MAX).contains(&packs.len()), "{packs:#?}");
+    let mut kinds: Vec<&str> = packs.iter().map(|pack| pack.kind.as_str()).collect();
+    kinds.dedup();
+    assert_eq!(kinds.len(), packs.len(), "each kind once");
+    let pack = packs.iter().find(|pack| pack.kind == "state value").expect("the value differs");
+    for text in ["The action of the step that differs:", "(down)", "| differs |", "self.value -= 2", "Draws expected:"]
+    {
+        assert!(pack.text.contains(text), "{text} is missing in\n{}", pack.text);
+    }
+    assert!(!pack.text.contains("lockstep replay") && !pack.text.contains("seed "), "{}", pack.text);
+    assert!(!pack.stored.contains("self.value -= 2") && pack.stored.contains("sha256"), "{}", pack.stored);
+    assert!(tokens(&pack.text) < PACK_TOKENS_MAX, "{} tokens", tokens(&pack.text));
+    println!("{}", pack.text);
+}
+
+#[test]
+fn broken_claims_are_packs_too_each_kind_once_and_three_at_most() {
+    use lockstep_harness::manifest::Configuration;
+    use lockstep_harness::side::{Side, SideError, Terms};
+    use lockstep_harness::sides::Sides;
+    use lockstep_harness::tiers::{Check, CheckOutcome, TierReport};
+    use lockstep_harness::verify::Verification;
+    use std::sync::Arc;
+
+    /// Nothing has to be played again for a claim.
+    struct NoSides;
+    impl Sides for NoSides {
+        fn reference(&self, _: Arc<Configuration>, _: Terms) -> Result<Side, SideError> {
+            panic!("the reference is not asked")
+        }
+        fn backend(&self, _: &str, _: Arc<Configuration>, _: Terms) -> Result<Side, SideError> {
+            panic!("the backend is not asked")
+        }
+    }
+
+    let stand = Stand::of("counter");
+    let configuration = stand.manifest.configuration("default").expect("it is there");
+    let report = |tier: &'static str, claims: &[&str]| {
+        let mut report = TierReport::new(tier, configuration);
+        let outcome = CheckOutcome::Failed("seen otherwise\n  replay    lockstep replay /somewhere/a.jsonl".into());
+        report.checks = claims
+            .iter()
+            .map(|claim| Check { claim: (*claim).to_owned(), side: "rust".into(), outcome: outcome.clone() })
+            .collect();
+        report
+    };
+    let verification = Verification {
+        environment: "counter".into(),
+        backend: "rust".into(),
+        seed: 1,
+        reports: vec![
+            report("traces", &["/somewhere/a.jsonl agrees", "/somewhere/b.jsonl agrees"]),
+            report("contract", &["a snapshot holds all of a lane", "lanes do not touch each other", "a fourth"]),
+        ],
+        configurations: vec![Arc::new(configuration.clone())],
+        not_run: Vec::new(),
+        stopped: false,
+    };
+    let packs = packs(&verification, &stand.manifest, &NoSides, &[]);
+    let kinds: Vec<&str> = packs.iter().map(|pack| pack.kind.as_str()).collect();
+    assert_eq!(
+        kinds,
+        [
+            "the traces tier: a trace kept from an earlier round agrees",
+            "the contract tier: a snapshot holds all of a lane",
+            "the contract tier: lanes do not touch each other"
+        ]
+    );
+    assert!(packs.iter().all(|pack| pack.text.contains("seen otherwise") && !pack.text.contains("/somewhere")));
 }
