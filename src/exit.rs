@@ -1,5 +1,9 @@
 //! The exit codes, and the failures that end a verb with one.
 
+use crate::agent::AgentError;
+use crate::ledger::LedgerError;
+use crate::prompt::PromptError;
+use crate::workshop::WorkshopError;
 use lockstep_harness::manifest::ManifestError;
 use lockstep_harness::reference::PrepareError;
 use lockstep_harness::runner::RunnerError;
@@ -20,6 +24,8 @@ pub enum Exit {
     ReferenceUnavailable = 3,
     /// The backend does not compile.
     DoesNotBuild = 4,
+    /// A budget is spent; the run can be resumed with a larger one.
+    Budget = 5,
     /// A bug of lockstep itself.
     Bug = 70,
     /// Stopped by Ctrl-C; what was found is kept.
@@ -45,6 +51,36 @@ impl Failure {
     /// A failure that the user can mend by typing something else.
     pub fn usage(message: impl Into<String>) -> Self {
         Failure { exit: Exit::Usage, message: message.into() }
+    }
+
+    /// A failure of ours that is no panic.
+    pub fn bug(message: impl Into<String>) -> Self {
+        Failure { exit: Exit::Bug, message: message.into() }
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Failure::usage(error.to_string())
+    }
+}
+
+impl From<AgentError> for Failure {
+    fn from(error: AgentError) -> Self {
+        Failure::usage(error.to_string())
+    }
+}
+
+impl From<PromptError> for Failure {
+    fn from(error: PromptError) -> Self {
+        Failure::usage(error.to_string())
+    }
+}
+
+impl From<WorkshopError> for Failure {
+    fn from(error: WorkshopError) -> Self {
+        let exit = if matches!(error, WorkshopError::DoesNotBuild { .. }) { Exit::DoesNotBuild } else { Exit::Usage };
+        Failure { exit, message: error.to_string() }
     }
 }
 

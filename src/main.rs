@@ -1,13 +1,20 @@
 //! The command `lockstep`: reads arguments, runs one verb, and turns what came of it into words and an exit code.
 
+mod agent;
 mod commands;
 mod config;
+mod converge;
 mod edit;
 mod exit;
+mod ledger;
 mod plan;
 mod project;
 mod prompt;
+mod provenance;
+mod run_dir;
+mod sandbox;
 mod terminal;
+mod workshop;
 
 use clap::{Parser, Subcommand};
 use exit::Exit;
@@ -29,6 +36,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    Converge(commands::converge::Arguments),
+    Resume(commands::resume::Arguments),
+    Runs(commands::runs::Arguments),
+    Cost(commands::runs::CostArguments),
     Verify(commands::verify::Arguments),
     Replay(commands::replay::Arguments),
     Fuzz(commands::fuzz::Arguments),
@@ -49,6 +60,10 @@ fn main() -> ExitCode {
     let run = std::panic::catch_unwind(|| {
         let arguments: Arguments = config::arguments()?;
         match arguments.command {
+            Verb::Converge(arguments) => commands::converge::run(arguments),
+            Verb::Resume(arguments) => commands::resume::run(arguments),
+            Verb::Runs(arguments) => commands::runs::run(arguments),
+            Verb::Cost(arguments) => commands::runs::cost(arguments),
             Verb::Verify(arguments) => commands::verify::run(arguments),
             Verb::Replay(arguments) => commands::replay::run(arguments),
             Verb::Fuzz(arguments) => commands::fuzz::run(arguments),

@@ -3,6 +3,7 @@
 use super::print_json;
 use crate::exit::{Exit, Failure};
 use crate::project::{Project, ReferenceOptions};
+use crate::provenance::provenance;
 use crate::terminal::{Progress, agreed, diverged};
 use lockstep_harness::certificate::file_name;
 use lockstep_harness::certificate::{Certificate, ReferenceRow, Sealed, count_attempt, hash_source, seal, today};
@@ -95,7 +96,8 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         kind: "live".into(),
     };
     let sealed = Sealed { salt, seed: format!("{seed:#x}"), attempts };
-    let certificate = Certificate::of(manifest, &verification, source, row, sealed, &day);
+    let mut certificate = Certificate::of(manifest, &verification, source, row, sealed, &day);
+    certificate.provenance = provenance(manifest, &arguments.backend)?;
     let short: Vec<String> = certificate
         .configurations
         .iter()

@@ -1,0 +1,311 @@
+//! The loop's decisions, from events alone.
+
+use super::*;
+use crate::ledger::{FORMAT, Killed, Spent, hash};
+use crate::plan::Module;
+use lockstep_harness::tiers::Counts;
+use std::cell::RefCell;
+
+/// A run of which only the events matter.
+struct Play {
+    machine: Machine,
+    blobs: RefCell<BTreeMap<String, String>>,
+    entries: Vec<Entry>,
+}
+
+impl Play {
+    fn new(backends: &[&str]) -> Self {
+        let started = Started {
+            format: FORMAT.into(),
+            run: "r".into(),
+            environment: "e".into(),
+            workflow: "translate".into(),
+            backends: backends.iter().map(|name| (*name).to_owned()).collect(),
+            reference: ["e".into(), "1".into(), "c".into()],
+            agent: "mailbox".into(),
+            model: "m".into(),
+            prompts: String::new(),
+            manifest: String::new(),
+            lockstep: String::new(),
+            machine: String::new(),
+            seed: 1,
+            budget: Budget { usd: 10.0, tokens: 1_000_000, rounds: 40, minutes: 60.0, attempts: 5, patience: 4 },
+            price: None,
+            sandbox: String::new(),
+            recording: None,
+            held_out: false,
+        };
+        let mut play = Play { machine: Machine::new(started.clone()), blobs: RefCell::default(), entries: Vec::new() };
+        play.on(Event::Started(Box::new(started)));
+        play
+    }
+
+    fn keep(&self, text: &str) -> String {
+        let name = hash(text.as_bytes());
+        self.blobs.borrow_mut().insert(name.clone(), text.to_owned());
+        name
+    }
+
+    fn blob(&self) -> impl Fn(&str) -> Result<String, LedgerError> + '_ {
+        |name| Ok(self.blobs.borrow()[name].clone())
+    }
+
+    fn on(&mut self, event: Event) {
+        let blobs = self.blobs.borrow().clone();
+        self.machine.on(&event, &|name: &str| Ok(blobs[name].clone())).unwrap();
+        let number = self.entries.len() as u64;
+        self.entries.push(Entry { number, at: String::new(), before: String::new(), event });
+    }
+
+    fn answer(&mut self, usd: f64) {
+        let round = self.machine.rounds + 1;
+        let answer = self.keep(&format!("answer {round}"));
+        let spent = Spent { input_tokens: 10, output_tokens: 5, usd, ..Spent::default() };
+        self.on(Event::Answered { round, answer, model: "m".into(), truncated: false, spent });
+    }
+
+    fn plan(&mut self, modules: &[(&str, &str, &str)]) {
+        assert_eq!(self.machine.next(), Do::AskPlan);
+        self.answer(0.1);
+        assert!(matches!(self.machine.next(), Do::ReadPlan(_)));
+        let modules = modules.iter().map(|(name, backend, file)| Module {
+            name: (*name).into(),
+            backend: (*backend).into(),
+            files: vec![(*file).into()],
+            depends_on: Vec::new(),
+            exports: Vec::new(),
+            interface: String::new(),
+            vectors: Vec::new(),
+        });
+        let plan = Plan { modules: modules.collect() };
+        self.on(Event::Planned { plan });
+    }
+
+    /// An answer that writes these files.
+    fn write(&mut self, files: &[(&str, &str)]) {
+        self.answer(0.1);
+        assert!(matches!(self.machine.next(), Do::Edit(_)));
+        let mut all: BTreeMap<String, String> = BTreeMap::new();
+        for (path, text) in &self.machine.files {
+            all.insert(path.clone(), self.keep(text));
+        }
+        for (path, text) in files {
+            all.insert((*path).into(), self.keep(text));
+        }
+        let changed = files.iter().map(|(path, _)| (*path).to_owned()).collect();
+        self.on(Event::Edited { round: self.machine.rounds, changed, problems: Vec::new(), files: all });
+    }
+
+    fn built(&mut self, ok: bool) {
+        let output = (!ok).then(|| self.keep("error[E0308]"));
+        let backend = self.machine.backend();
+        self.on(Event::Built { what: "runner".into(), backend, ok, output, seconds: 1.0 });
+    }
+
+    fn judged(&mut self, rows: u32, kinds: &[&str]) {
+        assert!(matches!(self.machine.next(), Do::Judge { .. }), "{:?}", self.machine.next());
+        let found = kinds.iter().map(|kind| Killed {
+            kind: (*kind).into(),
+            tier: "rollout".into(),
+            configuration: "default".into(),
+            steps: 3,
+            reference_steps: 9,
+        });
+        let event = Event::Judged {
+            scope: self.machine.scope_name(),
+            backend: self.machine.backend(),
+            tiers: Vec::new(),
+            agrees: kinds.is_empty(),
+            rows,
+            found: found.collect(),
+            packs: None,
+            table: self.keep("table"),
+            counts: Counts::default(),
+            seconds: 1.0,
+        };
+        self.on(event);
+    }
+
+    fn sealed(&mut self, kinds: &[&str]) {
+        let Do::Seal(backend) = self.machine.next() else { panic!("{:?}", self.machine.next()) };
+        let text = || "x".to_owned();
+        self.on(Event::Sealed { backend, candidate: text(), salt: text(), seed: text() });
+        self.built(true);
+        assert!(matches!(self.machine.next(), Do::Judge { sealed: true, .. }));
+        self.judged(6, kinds);
+    }
+
+    fn certified(&mut self) {
+        let Do::Certify(backend) = self.machine.next() else { panic!("{:?}", self.machine.next()) };
+        let certificate = self.keep("{}");
+        self.on(Event::Certified { backend, certificate });
+    }
+}
+
+fn two_backends() -> Play {
+    let mut play = Play::new(&["rust", "cuda-host"]);
+    play.plan(&[("world", "rust", "src/world.rs"), ("rules", "rust", "src/rules.rs"), ("cuda", "cuda-host", "cuda/rules.cuh")]);
+    play
+}
+
+#[test]
+fn a_run_without_a_mistake_goes_from_plan_to_certificates() {
+    let mut play = two_backends();
+    assert_eq!(play.machine.next(), Do::AskWrite(0));
+    play.write(&[("src/world.rs", "1")]);
+    assert_eq!(play.machine.next(), Do::Check("rust".into()), "a module that is not the last has no runner");
+    play.built(true);
+    assert_eq!(play.machine.next(), Do::AskWrite(1));
+    play.write(&[("src/rules.rs", "1")]);
+    assert_eq!(play.machine.next(), Do::Build("rust".into()));
+    play.built(true);
+    assert!(matches!(play.machine.next(), Do::Judge { tiers, sealed: false, .. } if tiers.contains(&"contract") && !tiers.contains(&"rollout")));
+    play.judged(4, &[]);
+    assert_eq!(play.machine.scope_name(), "whole rust");
+    play.built(true);
+    assert!(matches!(play.machine.next(), Do::Judge { tiers, .. } if tiers.is_empty()));
+    play.judged(6, &[]);
+    assert_eq!(play.machine.next(), Do::AskWrite(2));
+    play.write(&[("cuda/rules.cuh", "1")]);
+    play.built(true);
+    play.judged(4, &[]);
+    play.built(true);
+    play.judged(6, &[]);
+    play.sealed(&[]);
+    play.certified();
+    play.sealed(&[]);
+    play.certified();
+    assert_eq!(play.machine.next(), Do::Finish);
+    play.on(Event::Finished);
+    assert_eq!(play.machine.next(), Do::Nothing);
+}
+
+fn rust_only() -> Play {
+    let mut play = Play::new(&["rust"]);
+    play.plan(&[("rules", "rust", "src/rules.rs")]);
+    play.write(&[("src/rules.rs", "first")]);
+    play.built(true);
+    play
+}
+
+#[test]
+fn an_answer_that_makes_it_worse_is_taken_back() {
+    let mut play = rust_only();
+    play.judged(5, &["reward"]);
+    assert_eq!(play.machine.next(), Do::AskRepair);
+    play.write(&[("src/rules.rs", "worse")]);
+    play.built(true);
+    play.judged(2, &["canonical"]);
+    assert_eq!(play.machine.next(), Do::GoBack(2));
+    play.on(Event::WentBack { to_round: 2 });
+    assert_eq!(play.machine.files["src/rules.rs"], "first");
+    assert_eq!(play.machine.next(), Do::AskRepair);
+    assert_eq!(play.machine.tried.len(), 2, "the model is told what was tried");
+}
+
+#[test]
+fn three_answers_that_do_not_build_end_at_the_best_files() {
+    let mut play = rust_only();
+    play.judged(5, &["reward"]);
+    for _ in 0..3 {
+        assert_eq!(play.machine.next(), Do::AskRepair);
+        play.write(&[("src/rules.rs", "broken")]);
+        play.built(false);
+    }
+    assert_eq!(play.machine.next(), Do::GoBack(2));
+}
+
+#[test]
+fn killing_one_divergence_is_progress_even_if_another_shows() {
+    let mut play = rust_only();
+    play.judged(5, &["a"]);
+    for kind in ["b", "c", "d", "e"] {
+        assert_eq!(play.machine.next(), Do::AskRepair, "before {kind}");
+        play.write(&[("src/rules.rs", kind)]);
+        play.built(true);
+        play.judged(5, &[kind]);
+    }
+    assert!(matches!(play.machine.next(), Do::Stop(StopReason::NoProgress, words) if words.contains("attempts")));
+}
+
+#[test]
+fn answers_without_progress_stop_the_run_and_a_resumed_run_goes_on() {
+    let mut play = rust_only();
+    for count in 0.. {
+        play.judged(5, &["same"]);
+        if let Do::Stop(reason, _) = play.machine.next() {
+            assert_eq!((reason, count), (StopReason::NoProgress, 3));
+            break;
+        }
+        play.write(&[("src/rules.rs", "again")]);
+        play.built(true);
+    }
+    let budget = play.machine.budget;
+    play.on(Event::Resumed { torn_bytes: 0, budget });
+    assert_eq!(play.machine.next(), Do::AskRepair);
+}
+
+#[test]
+fn money_tokens_and_rounds_are_looked_at_before_each_request() {
+    let changes: [fn(&mut Budget); 3] =
+        [|budget| budget.usd = 0.2, |budget| budget.tokens = 30, |budget| budget.rounds = 2];
+    for change in changes {
+        let mut play = Play::new(&["rust"]);
+        change(&mut play.machine.budget);
+        play.plan(&[("rules", "rust", "src/rules.rs")]);
+        play.write(&[("src/rules.rs", "first")]);
+        play.built(false);
+        assert!(matches!(play.machine.next(), Do::Stop(StopReason::Budget, _)), "{:?}", play.machine.next());
+    }
+}
+
+#[test]
+fn a_candidate_that_fails_on_sealed_seeds_passes_everything_again() {
+    let mut play = rust_only();
+    play.judged(4, &[]);
+    play.built(true);
+    play.judged(6, &[]);
+    play.sealed(&["rare"]);
+    assert_eq!(play.machine.next(), Do::AskRepair);
+    assert_eq!(play.machine.scope_name(), "whole rust");
+    play.write(&[("src/rules.rs", "second")]);
+    play.built(true);
+    assert!(matches!(play.machine.next(), Do::Judge { sealed: false, .. }));
+    play.judged(6, &[]);
+    assert!(matches!(play.machine.next(), Do::Seal(_)));
+}
+
+#[test]
+fn edits_that_do_not_apply_go_back_to_the_model_before_a_build() {
+    let mut play = Play::new(&["rust"]);
+    play.plan(&[("rules", "rust", "src/rules.rs")]);
+    play.answer(0.1);
+    let problems = vec!["src/rules.rs: no such lines".to_owned()];
+    play.on(Event::Edited { round: 2, changed: Vec::new(), problems, files: BTreeMap::new() });
+    assert_eq!(play.machine.next(), Do::AskRepair);
+    assert!(matches!(play.machine.trouble, Some(Trouble::Edits(_))));
+}
+
+#[test]
+fn a_run_is_the_same_from_its_ledger_at_every_event() {
+    let mut play = rust_only();
+    play.judged(5, &["reward"]);
+    play.write(&[("src/rules.rs", "worse")]);
+    play.built(true);
+    play.judged(2, &["canonical"]);
+    play.on(Event::WentBack { to_round: 2 });
+    play.write(&[("src/rules.rs", "good")]);
+    play.built(true);
+    play.judged(4, &[]);
+    play.built(true);
+    play.judged(6, &[]);
+    play.sealed(&[]);
+    let mut live = Machine::new(play.machine.started.clone());
+    for (at, entry) in play.entries.iter().enumerate() {
+        live.on(&entry.event, &play.blob()).unwrap();
+        let again = Machine::replayed(&play.entries[..=at], &play.blob()).unwrap().unwrap();
+        assert_eq!(again.next(), live.next(), "after event {at}");
+        assert_eq!(again.files, live.files);
+        assert_eq!(again.totals, live.totals);
+    }
+}

@@ -1,0 +1,12 @@
+//! The loop: a model writes, the harness judges, minimized divergences go back, until every backend is certified.
+
+mod judge;
+mod machine;
+mod money;
+mod run;
+mod summary;
+
+pub use machine::Machine;
+pub use money::Money;
+pub use run::{Ended, Loop};
+pub use summary::Summary;

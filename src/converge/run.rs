@@ -1,0 +1,502 @@
+//! Does what the machine says, and writes what came of it into the ledger, one event at a time.
+
+use super::judge::{Judgement, judge};
+use super::machine::{Do, Machine, Scope};
+use super::money::Money;
+use crate::agent::{Agent, AgentError, Request, Role};
+use crate::edit;
+use crate::exit::{Exit, Failure};
+use crate::ledger::{Budget, Event, Ledger, StopReason};
+use crate::plan::Plan;
+use crate::project::Project;
+use crate::prompt::{self, Context, Prompt};
+use crate::terminal::Progress;
+use crate::workshop::{Built, Workshop, WorkshopError};
+use lockstep_harness::certificate::{Certificate, ReferenceRow, Sealed, seal, sealed_seed, today};
+use lockstep_harness::reference::{Prepared, Reference};
+use lockstep_harness::report::thousands;
+use lockstep_harness::watch::{Stop, Watch};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Tokens that an answer may have.
+const OUTPUT_TOKENS_MAX: u64 = 32_000;
+/// An answer with fewer tokens than this could not hold a module.
+const OUTPUT_TOKENS_MIN: u64 = 4_000;
+
+/// A run that goes on.
+pub struct Loop<'a> {
+    /// The environment.
+    pub project: &'a Project,
+    /// Its reference.
+    pub reference: Reference,
+    /// The reference, ready to start.
+    pub prepared: Prepared,
+    /// Who answers.
+    pub agent: Box<dyn Agent>,
+    /// Where candidates are built.
+    pub workshop: Workshop,
+    /// What happened so far.
+    pub ledger: Ledger,
+    /// What to do next.
+    pub machine: Machine,
+    /// What tokens cost.
+    pub money: Money,
+    /// How long one request to a side may take.
+    pub deadline: Duration,
+    /// Who listens.
+    pub progress: Progress,
+    /// Whether to stop.
+    pub stop: Stop,
+    /// The runner of the files as they stand.
+    pub built: Option<Built>,
+    /// What the last sealed judgement amounts to.
+    pub judged: Option<Judgement>,
+    /// When this process began to work on the run.
+    pub began: Instant,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ended {
+    /// Every backend is certified.
+    Converged,
+    /// It stopped and can be resumed.
+    Stopped(StopReason, String),
+}
+
+impl Ended {
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Ended::Converged => Exit::Agree,
+            Ended::Stopped(StopReason::Interrupted, _) => Exit::Stopped,
+            Ended::Stopped(StopReason::Budget, _) => Exit::Budget,
+            Ended::Stopped(StopReason::NoProgress, _) => Exit::Diverged,
+            Ended::Stopped(StopReason::Agent, _) => Exit::Usage,
+            Ended::Stopped(StopReason::Reference, _) => Exit::ReferenceUnavailable,
+        }
+    }
+}
+
+impl Loop<'_> {
+    /// Goes on until the run converged or stopped.
+    ///
+    /// # Errors
+    /// If the ledger can't be written, or the machine that candidates are built on is not fit.
+    pub fn drive(&mut self) -> Result<Ended, Failure> {
+        loop {
+            let todo = if self.stop.asked() {
+                Do::Stop(StopReason::Interrupted, "stopped by Ctrl-C".into())
+            } else {
+                self.machine.next()
+            };
+            match todo {
+                Do::Nothing => return Ok(Ended::Converged),
+                Do::Stop(reason, words) => {
+                    self.record(Event::Stopped { reason, words: words.clone() })?;
+                    return Ok(Ended::Stopped(reason, words));
+                }
+                todo => {
+                    let event = self.perform(todo)?;
+                    let stopped = match &event {
+                        Event::Stopped { reason, words } => Some(Ended::Stopped(*reason, words.clone())),
+                        _ => None,
+                    };
+                    self.record(event)?;
+                    if let Some(ended) = stopped {
+                        return Ok(ended);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends an event and hands it to the machine.
+    fn record(&mut self, event: Event) -> Result<(), Failure> {
+        self.ledger.append(event.clone())?;
+        let ledger = &self.ledger;
+        self.machine.on(&event, &|name| ledger.blob(name))?;
+        Ok(())
+    }
+
+    fn perform(&mut self, todo: Do) -> Result<Event, Failure> {
+        match todo {
+            Do::AskPlan => self.ask(if self.machine.trouble.is_some() { Role::Repair } else { Role::Plan }),
+            Do::AskWrite(_) => {
+                let create = self.machine.started.workflow == "create";
+                self.ask(if create { Role::Create } else { Role::Translate })
+            }
+            Do::AskRepair => self.ask(Role::Repair),
+            Do::ReadPlan(answer) => {
+                let answer = self.ledger.blob(&answer)?;
+                let backends = &self.machine.started.backends;
+                let plan = Plan::read(&answer).and_then(|plan| plan.check(&self.project.manifest, backends));
+                Ok(match plan {
+                    Ok(plan) => {
+                        let names: Vec<&str> = plan.modules.iter().map(|module| module.name.as_str()).collect();
+                        self.say(&format!("plan      {} modules: {}", plan.modules.len(), names.join(", ")));
+                        Event::Planned { plan }
+                    }
+                    Err(error) => {
+                        self.say(&format!("plan      refused: {error}"));
+                        Event::PlanRefused { why: error.to_string() }
+                    }
+                })
+            }
+            Do::Edit(answer) => self.edit(&answer),
+            Do::Check(backend) => self.check(&backend),
+            Do::Build(backend) => self.build(&backend),
+            Do::Judge { backend, tiers, sealed } => self.judge(&backend, &tiers, sealed),
+            Do::GoBack(to_round) => {
+                self.say(&format!("back      to the files of round {to_round}: the answers since made it worse"));
+                Ok(Event::WentBack { to_round })
+            }
+            Do::Seal(backend) => {
+                let source = self.workshop.source()?;
+                let failed = |error: std::io::Error| Failure::usage(error.to_string());
+                let (salt, seed) = seal(&source).map_err(failed)?;
+                Ok(Event::Sealed { backend, candidate: source.hash, salt, seed: format!("{seed:#x}") })
+            }
+            Do::Certify(backend) => self.certify(&backend),
+            Do::Finish => {
+                let files: Vec<(&String, &String)> = self.machine.files.iter().collect();
+                for (path, text) in files {
+                    let path = self.ledger.folder().join("final").join(path);
+                    lockstep_harness::keep::write_whole(&path, text).map_err(|error| unwritable(&path, &error))?;
+                }
+                Ok(Event::Finished)
+            }
+            Do::Stop(..) | Do::Nothing => unreachable!("drive handles them"),
+        }
+    }
+
+    /// Makes the request that is due and awaits its answer.
+    fn ask(&mut self, role: Role) -> Result<Event, Failure> {
+        let round = self.machine.rounds + 1;
+        let prompt = self.prompt(role)?;
+        let stop = |reason, words: String| Ok(Event::Stopped { reason, words });
+        if prompt.tokens > self.agent.context_tokens() {
+            let words = format!(
+                "the request has {} tokens and {} takes {}",
+                thousands(prompt.tokens),
+                self.agent.model(),
+                thousands(self.agent.context_tokens())
+            );
+            return stop(StopReason::Agent, words);
+        }
+        // As long an answer as the money allows.
+        let left = self.machine.budget.usd - self.machine.totals.usd;
+        let affordable = self.money.output_tokens(prompt.tokens, left).min(OUTPUT_TOKENS_MAX);
+        if affordable < OUTPUT_TOKENS_MIN {
+            let spent = self.machine.totals.usd;
+            let words = format!("${left:.2} are left of the budget, ${spent:.2} are spent: too little for another answer");
+            return stop(StopReason::Budget, words);
+        }
+        let minutes = self.began.elapsed().as_secs_f64() / 60.0;
+        if minutes >= self.machine.budget.minutes {
+            return stop(StopReason::Budget, format!("{minutes:.0} minutes are over"));
+        }
+        let module = self.machine.asked_about();
+        let request = Request {
+            role,
+            module: module.clone(),
+            round,
+            system: prompt.system.clone(),
+            prompt: prompt.text.clone(),
+            output_tokens_max: affordable,
+        };
+        let worst_usd = self.money.worst_usd(&request);
+        let stored = self.ledger.keep(&format!("{}\n\n{}", prompt.system, prompt.stored))?;
+        self.record(Event::Asked {
+            round,
+            role: role.to_string(),
+            module: module.clone(),
+            prompt: stored,
+            tokens: prompt.tokens,
+            worst_usd,
+        })?;
+        self.say(&format!("round {round:<3} {role} {module}: {} tokens", thousands(prompt.tokens)));
+        match self.agent.ask(&request, &mut self.progress, &self.stop) {
+            Ok(answer) => {
+                let spent = self.money.spent(&answer.usage, answer.seconds);
+                self.say(&format!(
+                    "answer    {} tokens from {}, ${:.3} ({}), {:.0} s",
+                    thousands(spent.output_tokens),
+                    answer.model,
+                    spent.usd,
+                    spent.basis,
+                    spent.seconds
+                ));
+                let (model, truncated) = (answer.model, answer.truncated);
+                Ok(Event::Answered { round, answer: self.ledger.keep(&answer.text)?, model, truncated, spent })
+            }
+            Err(error) => {
+                if let Some(usage) = error.spent() {
+                    let spent = self.money.spent(usage, 0.0);
+                    self.record(Event::Lost { round, spent, why: error.to_string() })?;
+                }
+                match error {
+                    AgentError::Stopped { .. } => stop(StopReason::Interrupted, "stopped by Ctrl-C".into()),
+                    error => stop(StopReason::Agent, error.to_string()),
+                }
+            }
+        }
+    }
+
+    fn prompt(&self, role: Role) -> Result<Prompt, Failure> {
+        let machine = &self.machine;
+        let context = Context {
+            manifest: &self.project.manifest,
+            reference: &self.reference,
+            prepared: &self.prepared.folder,
+            plan: machine.plan.as_ref(),
+            files: &machine.files,
+            budget_tokens: self.agent.context_tokens().saturating_sub(OUTPUT_TOKENS_MAX),
+            executed: None,
+        };
+        let backend = machine.backend();
+        let module = match (machine.scope, &machine.plan) {
+            (Scope::Module(place), Some(plan)) => Some(&plan.modules[place]),
+            _ => None,
+        };
+        let mut prompt = match (role, &machine.trouble, module) {
+            (Role::Plan, ..) => prompt::plan_prompt(&context, &machine.started.backends),
+            (Role::Translate | Role::Create, _, Some(module)) => prompt::write_prompt(&context, module),
+            (_, Some(trouble), module) => prompt::repair_prompt(&context, module, &backend, trouble, &machine.tried),
+            (_, None, _) => unreachable!("a repair has its trouble"),
+        }?;
+        if !machine.hints.is_empty() {
+            let hints = format!("\n\n# Hints from the person who runs this\n\n{}\n", machine.hints.join("\n\n"));
+            prompt.text += &hints;
+            prompt.stored += &hints;
+        }
+        Ok(prompt)
+    }
+
+    fn edit(&mut self, answer: &str) -> Result<Event, Failure> {
+        let text = self.ledger.blob(answer)?;
+        let edited = edit::apply(&text, &self.machine.files, &self.machine.allowed());
+        let mut problems: Vec<String> = edited.problems.iter().map(ToString::to_string).collect();
+        if edited.changed.is_empty() && problems.is_empty() {
+            problems.push("the answer changes no file; send whole files or edits as the request says".into());
+        }
+        let mut files = BTreeMap::new();
+        for (path, text) in &edited.files {
+            files.insert(path.clone(), self.ledger.keep(text)?);
+        }
+        let changed = edited.changed.join(", ");
+        match problems.len() {
+            0 => self.say(&format!("edits     {changed}")),
+            count => self.say(&format!("edits     {changed}; {count} did not apply: {}", first_line(&problems[0]))),
+        }
+        Ok(Event::Edited { round: self.machine.rounds, changed: edited.changed, problems, files })
+    }
+
+    fn check(&mut self, backend: &str) -> Result<Event, Failure> {
+        let began = Instant::now();
+        self.progress.begin("compiling the library", 0);
+        let result = self.workshop.check(&self.machine.files, backend, &self.stop);
+        self.progress.end();
+        self.built_event("library", backend, result.map(|()| None), began)
+    }
+
+    fn build(&mut self, backend: &str) -> Result<Event, Failure> {
+        let began = Instant::now();
+        self.progress.begin(&format!("building {backend}"), 0);
+        let result = self.workshop.build(&self.machine.files, backend, &self.stop);
+        self.progress.end();
+        self.built_event("runner", backend, result.map(Some), began)
+    }
+
+    fn built_event(
+        &mut self,
+        what: &str,
+        backend: &str,
+        result: Result<Option<Built>, WorkshopError>,
+        began: Instant,
+    ) -> Result<Event, Failure> {
+        let seconds = began.elapsed().as_secs_f64();
+        let (what, backend) = (what.to_owned(), backend.to_owned());
+        match result {
+            Ok(built) => {
+                self.say(&format!("build     {what} of {backend}: ok, {seconds:.0} s"));
+                self.built = built;
+                Ok(Event::Built { what, backend, ok: true, output: None, seconds })
+            }
+            Err(WorkshopError::DoesNotBuild { output }) => {
+                self.say(&format!("build     {what} of {backend}: fails, {seconds:.0} s"));
+                let output = Some(self.ledger.keep(&output)?);
+                Ok(Event::Built { what, backend, ok: false, output, seconds })
+            }
+            Err(WorkshopError::Stopped) => {
+                Ok(Event::Stopped { reason: StopReason::Interrupted, words: "stopped by Ctrl-C".into() })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn judge(&mut self, backend: &str, tiers: &[&'static str], sealed: bool) -> Result<Event, Failure> {
+        if self.built.is_none() {
+            // A resumed run has the ledger's word that it builds, and no runner.
+            return self.build(backend);
+        }
+        let built = self.built.as_ref().expect("it was just looked at");
+        let seed = match &self.machine.seal {
+            Some([sealed_backend, candidate, salt, _]) if sealed && sealed_backend == backend => {
+                sealed_seed(candidate, salt)
+            }
+            _ => self.machine.started.seed.wrapping_add(u64::from(self.machine.rounds)),
+        };
+        let sides = self.workshop.sides(
+            built,
+            self.prepared.command.clone(),
+            lockstep_harness::reference::cache_folder().join("logs"),
+            self.deadline,
+        );
+        let began = Instant::now();
+        let traces: PathBuf = self.ledger.folder().join("traces");
+        let result =
+            judge(&self.project.manifest, backend, tiers, seed, &traces, &sides, &mut self.progress, &self.stop);
+        let seconds = began.elapsed().as_secs_f64();
+        let mut judgement = match result {
+            Ok(judgement) => judgement,
+            Err(error) => {
+                return Ok(Event::Stopped { reason: StopReason::Reference, words: error.to_string() });
+            }
+        };
+        if judgement.stopped {
+            return Ok(Event::Stopped { reason: StopReason::Interrupted, words: "stopped by Ctrl-C".into() });
+        }
+        if sealed && judgement.agrees && !judgement.short_buckets.is_empty() {
+            judgement.table += &format!("note: {}\n", judgement.short_buckets.join("; "));
+        }
+        let scope = self.machine.scope_name();
+        let tiers_shown = if tiers.is_empty() { "all tiers".to_owned() } else { tiers.join(", ") };
+        let verdict = if judgement.agrees { "agrees".to_owned() } else { format!("DIVERGES: {}", judgement.summary()) };
+        self.say(&format!(
+            "judge     {scope}, {tiers_shown}: {verdict} ({} live and {} between steps, {seconds:.0} s)",
+            thousands(judgement.counts.live_free_running),
+            thousands(judgement.counts.between_backends)
+        ));
+        let packs = if judgement.packs.is_empty() {
+            None
+        } else {
+            let text = serde_json::to_string(&judgement.packs).map_err(|error| Failure::usage(error.to_string()))?;
+            Some(self.ledger.keep(&text)?)
+        };
+        let event = Event::Judged {
+            scope,
+            backend: backend.to_owned(),
+            tiers: tiers.iter().map(|tier| (*tier).to_owned()).collect(),
+            agrees: judgement.agrees,
+            rows: judgement.rows,
+            found: judgement.found.clone(),
+            packs,
+            table: self.ledger.keep(&judgement.table)?,
+            counts: judgement.counts,
+            seconds,
+        };
+        self.judged = Some(judgement);
+        Ok(event)
+    }
+
+    fn certify(&mut self, backend: &str) -> Result<Event, Failure> {
+        let (Some(judgement), Some([_, candidate, salt, seed])) = (&self.judged, self.machine.seal.clone()) else {
+            // A resumed run judges again: the certificate rests on what was seen, not on a note of it.
+            return self.judge(backend, &[], true);
+        };
+        let source = self.workshop.source()?;
+        if source.hash != candidate {
+            return Err(Failure::bug("the candidate changed between its seal and its certificate"));
+        }
+        let entries = &self.ledger.entries;
+        let attempts = entries.iter().filter(|entry| matches!(&entry.event, Event::Sealed { backend: one, .. } if one == backend));
+        let sealed = Sealed { salt, seed, attempts: attempts.count() as u64 };
+        let row = ReferenceRow {
+            name: self.reference.file.name.clone(),
+            version: self.reference.file.version.clone(),
+            adapter: self.prepared.adapter.clone(),
+            kind: "live".into(),
+        };
+        let manifest = &self.project.manifest;
+        let mut certificate = Certificate::of(manifest, &judgement.verification, source, row, sealed, &today());
+        let run = &self.machine.started.run;
+        let by_hand = self.by_hand();
+        for (file, who) in &mut certificate.provenance {
+            if self.machine.files.contains_key(file) {
+                *who = if by_hand.contains(file) { format!("loop {run}, then edited") } else { format!("loop {run}") };
+            }
+        }
+        let name = lockstep_harness::certificate::file_name(backend);
+        let path = self.ledger.folder().join("final").join(&name);
+        certificate.write(&path).map_err(|error| unwritable(&path, &error))?;
+        let text = serde_json::to_string(&certificate).map_err(|error| Failure::usage(error.to_string()))?;
+        self.say(&format!("certified {backend}: final/{name}"));
+        Ok(Event::Certified { backend: backend.to_owned(), certificate: self.ledger.keep(&text)? })
+    }
+
+    /// Files that a person has edited in this run.
+    fn by_hand(&self) -> Vec<String> {
+        let edits = self.ledger.entries.iter().filter_map(|entry| match &entry.event {
+            Event::EditedByHand { changed, .. } => Some(changed.clone()),
+            _ => None,
+        });
+        edits.flatten().collect()
+    }
+
+    /// Notes that the run goes on.
+    ///
+    /// # Errors
+    /// If the ledger can't be written.
+    pub fn resume(&mut self, budget: Budget) -> Result<(), Failure> {
+        let torn_bytes = self.ledger.torn_bytes;
+        self.record(Event::Resumed { torn_bytes, budget })
+    }
+
+    /// Notes a hint.
+    ///
+    /// # Errors
+    /// If the ledger can't be written.
+    pub fn hint(&mut self, text: &str) -> Result<(), Failure> {
+        let text = self.ledger.keep(text)?;
+        self.record(Event::Hint { text })
+    }
+
+    /// Takes files that a person has edited.
+    ///
+    /// # Errors
+    /// If none of them changed, or the ledger can't be written.
+    pub fn take(&mut self, files: edit::Files) -> Result<(), Failure> {
+        let mut all = self.machine.files.clone();
+        let mut changed = Vec::new();
+        for (path, text) in files {
+            if all.get(&path) != Some(&text) {
+                changed.push(path.clone());
+                all.insert(path, text);
+            }
+        }
+        if changed.is_empty() {
+            return Err(Failure::usage("none of the files differs from the run's\n(hint: `final/` or `lockstep runs` show them)"));
+        }
+        let mut blobs = BTreeMap::new();
+        for (path, text) in &all {
+            blobs.insert(path.clone(), self.ledger.keep(text)?);
+        }
+        self.built = None;
+        self.record(Event::EditedByHand { changed, files: blobs })
+    }
+
+    fn say(&mut self, line: &str) {
+        self.progress.say(line);
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+fn unwritable(path: &std::path::Path, error: &std::io::Error) -> Failure {
+    Failure::usage(format!("{} can't be written: {error}", path.display()))
+}
