@@ -17,7 +17,7 @@ use lockstep_harness::reference::{Prepared, Reference};
 use lockstep_harness::report::thousands;
 use lockstep_harness::watch::{Stop, Watch};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Tokens that an answer may have.
@@ -161,10 +161,16 @@ impl Loop<'_> {
             }
             Do::Certify(backend) => self.certify(&backend),
             Do::Finish => {
-                let files: Vec<(&String, &String)> = self.machine.files.iter().collect();
-                for (path, text) in files {
-                    let path = self.ledger.folder().join("final").join(path);
-                    lockstep_harness::keep::write_whole(&path, text).map_err(|error| unwritable(&path, &error))?;
+                self.write_files(&self.ledger.folder().join("final"))?;
+                if self.adopts() {
+                    let folder = &self.project.manifest.folder;
+                    self.write_files(folder)?;
+                    for backend in &self.machine.certified {
+                        let name = lockstep_harness::certificate::file_name(backend);
+                        let (from, to) = (self.ledger.folder().join("final").join(&name), folder.join(&name));
+                        std::fs::copy(&from, &to).map_err(|error| unwritable(&to, &error))?;
+                    }
+                    self.say(&format!("adopted   the files are in {} now", lockstep_harness::report::shown(folder)));
                 }
                 Ok(Event::Finished)
             }
@@ -488,6 +494,24 @@ impl Loop<'_> {
         self.record(Event::EditedByHand { changed, files: blobs })
     }
 
+    fn write_files(&self, folder: &Path) -> Result<(), Failure> {
+        for (path, text) in &self.machine.files {
+            let path = folder.join(path);
+            lockstep_harness::keep::write_whole(&path, text).map_err(|error| unwritable(&path, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the environment has no source of its own yet, so that what was written becomes it. Source that is there
+    /// is never written over.
+    fn adopts(&self) -> bool {
+        let folder = &self.project.manifest.folder;
+        let blank = |path: &String| {
+            std::fs::read_to_string(folder.join(path)).map_or(true, |text| text.trim().is_empty())
+        };
+        self.machine.started.recording.is_none() && self.machine.files.keys().all(blank)
+    }
+
     fn say(&mut self, line: &str) {
         self.progress.say(line);
     }
@@ -497,6 +521,6 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-fn unwritable(path: &std::path::Path, error: &std::io::Error) -> Failure {
+fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::usage(format!("{} can't be written: {error}", path.display()))
 }

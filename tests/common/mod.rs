@@ -84,6 +84,10 @@ impl Running {
         rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is running");
     }
 
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is running");
+    }
+
     pub fn wait(self) -> Run {
         let output = self.child.wait_with_output().expect("it ends");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -1,0 +1,236 @@
+//! The loop from outside: the real command, the real workshop and reference, and a mailbox in which this test is the
+//! model. What it answers is the environment's own source, whole or broken in ways that models break things.
+
+mod common;
+
+use common::{Run, Running, clone, command};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The longest that one answer may be waited for.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// `counter` in a folder of its own, without source, tests, traces, certificates or recordings.
+struct Empty {
+    folder: PathBuf,
+}
+
+impl Empty {
+    fn new(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name).join("counter");
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("the target folder can be written");
+        // One configuration of each kind that matters here, so that the test is short.
+        let text = std::fs::read_to_string(clone().join("envs/counter/env.toml")).expect("counter has a manifest");
+        let text = text.replace("500_000", "20_000").replace("200_000", "10_000").replace("100_000", "5_000");
+        std::fs::write(folder.join("env.toml"), text).expect("the folder can be written");
+        Empty { folder }
+    }
+
+    fn mailbox(&self) -> PathBuf {
+        self.folder.join("mailbox")
+    }
+
+    fn converge(&self, more: &[&str]) -> Running {
+        let (folder, mailbox) = (self.folder.display().to_string(), self.mailbox().display().to_string());
+        let mut words = vec!["converge", &folder, "--agent", "mailbox", "--mailbox", &mailbox, "--model", "a test"];
+        words.extend(["--backend", "rust", "--price-in", "1", "--price-out", "5"]);
+        words.extend(more);
+        command(&words).spawn()
+    }
+
+    fn resume(&self, run: &str) -> Running {
+        let (folder, mailbox) = (self.folder.display().to_string(), self.mailbox().display().to_string());
+        let words = ["resume", &folder, run, "--agent", "mailbox", "--mailbox", &mailbox, "--model", "a test"];
+        command(&[&words[..], &["--price-in", "1", "--price-out", "5"]].concat()).spawn()
+    }
+
+    /// The name of the only run.
+    fn run(&self) -> String {
+        let runs = std::fs::read_dir(self.folder.join("recordings")).expect("a run began");
+        let names: Vec<String> =
+            runs.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        names[0].clone()
+    }
+
+    /// Waits for a request and returns it.
+    fn request(&self, round: u32) -> String {
+        let began = Instant::now();
+        loop {
+            let found = std::fs::read_dir(self.mailbox()).into_iter().flatten().flatten();
+            for inbox in found {
+                if let Ok(text) = std::fs::read_to_string(inbox.path().join(format!("request-{round:04}.md"))) {
+                    return text;
+                }
+            }
+            assert!(began.elapsed() < PATIENCE, "there is no request {round}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn answer(&self, round: u32, text: &str) {
+        self.request(round);
+        let inbox = std::fs::read_dir(self.mailbox()).unwrap().flatten().next().unwrap().path();
+        std::fs::write(inbox.join(format!("answer-{round:04}.md")), format!("{text}\nEND OF ANSWER\n")).unwrap();
+    }
+}
+
+fn source(path: &str) -> String {
+    std::fs::read_to_string(clone().join("envs/counter").join(path)).expect("counter has its source")
+}
+
+fn whole(files: &[(&str, String)]) -> String {
+    files.iter().map(|(path, text)| format!("<file path=\"{path}\">\n{text}</file>\n")).collect()
+}
+
+fn plan() -> String {
+    let files = ["src/world.rs", "src/state.rs", "src/rules.rs"];
+    let plan = serde_json::json!({"modules": [{
+        "name": "game", "backend": "rust", "files": files, "depends_on": [],
+        "exports": ["World", "State", "Counter"], "interface": "the whole game",
+        "vectors": ["build", "contract", "property", "interaction"],
+    }]});
+    format!("```json\n{plan}\n```")
+}
+
+fn events(folder: &Path, run: &str) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(folder.join("recordings").join(run).join("ledger.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["entry"]["event"].clone()).collect()
+}
+
+fn kinds(events: &[serde_json::Value]) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    for event in events {
+        *kinds.entry(event["kind"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    kinds
+}
+
+fn all_files() -> Vec<(&'static str, String)> {
+    ["src/world.rs", "src/state.rs", "src/rules.rs"].map(|path| (path, source(path))).to_vec()
+}
+
+#[test]
+fn converge_goes_from_nothing_to_a_certificate_past_edits_that_fail_in_every_way() {
+    let empty = Empty::new("converge-all");
+    let running = empty.converge(&["--seed", "7"]);
+    empty.answer(1, "I would rather not write JSON.");
+    let again = empty.request(2);
+    assert!(again.contains("modules"), "the model is told what a plan is: {again}");
+    empty.answer(2, &plan());
+    // A file that is not its own: nothing of it is applied.
+    empty.answer(3, &whole(&[("../../src/main.rs", "fn main() {}\n".into())]));
+    assert!(empty.request(4).contains("src/main.rs"), "the model is told which file was refused");
+    // A build error.
+    let mut files = all_files();
+    files[2].1 = files[2].1.replacen("fn deciders", "fn decides", 1);
+    empty.answer(4, &whole(&files));
+    let request = empty.request(5);
+    assert!(request.contains("error[E"), "the compiler's words are in the request");
+    assert!(!request.contains(env!("CARGO_MANIFEST_DIR")), "no path of this machine is in the request");
+    // It builds, and one rule is wrong: the tenth of a point is a double's.
+    empty.answer(5, "<edit path=\"src/rules.rs\">\n<<<<<<< SEARCH\n    fn decides\n=======\n    fn deciders\n>>>>>>> REPLACE\n</edit>\n");
+    let request = empty.request(6);
+    assert!(request.contains("search") || request.contains("SEARCH"), "the search text was not a whole line: {request}");
+    let wrong = source("src/rules.rs").replace("state.tick.wrapping_add(1)", "state.tick.wrapping_add(2)");
+    assert_ne!(wrong, source("src/rules.rs"), "the planted line is there");
+    empty.answer(6, &whole(&[("src/rules.rs", wrong)]));
+    let request = empty.request(7);
+    assert!(request.contains("tick") && request.contains("expected"), "the divergence is in the request: {request}");
+    empty.answer(7, &whole(&[("src/rules.rs", source("src/rules.rs"))]));
+    running.wait().ends(0).says("converged in 7 rounds");
+
+    let run = empty.run();
+    let folder = empty.folder.join("recordings").join(&run);
+    let events = events(&empty.folder, &run);
+    let kinds = kinds(&events);
+    assert_eq!((kinds["answered"], kinds["plan_refused"], kinds["certified"], kinds["finished"]), (7, 1, 1, 1));
+    let found: Vec<&serde_json::Value> =
+        events.iter().filter(|event| event["kind"] == "judged" && event["agrees"] == false).collect();
+    assert_eq!(found.len(), 1);
+    assert!(found[0]["found"][0]["steps"].as_u64().unwrap() <= 2, "it was shrunk: {}", found[0]);
+    let certificate = std::fs::read_to_string(folder.join("final/certificate.json")).unwrap();
+    assert!(certificate.contains(&format!("\"src/rules.rs\": \"loop {run}\"")), "{certificate}");
+    assert_eq!(std::fs::read_to_string(folder.join("final/src/rules.rs")).unwrap(), source("src/rules.rs"));
+
+    let environment = empty.folder.display().to_string();
+    command(&["runs", &environment]).run().ends(0).says("1 of 1 runs converged");
+    command(&["runs", &environment, &run]).run().ends(0).says("plan      refused");
+    command(&["cost", &environment]).run().ends(0).says("1 of 1");
+    // The recording is the default now: no agent, no key, the same answers judged again.
+    let replay = command(&["converge", &environment, "--backend", "rust"]).run().ends(0);
+    let _: Run = replay.says("recorded: run").says("$0 now").says("converged in 7 rounds");
+}
+
+#[test]
+fn a_run_that_was_killed_or_interrupted_goes_on_and_pays_for_nothing_twice() {
+    let empty = Empty::new("converge-killed");
+    let mut running = empty.converge(&["--seed", "7"]);
+    empty.request(1);
+    running.kill();
+    running.wait();
+    let run = empty.run();
+    // The request stands; it is answered while nobody waits.
+    empty.answer(1, &plan());
+    let running = empty.resume(&run);
+    let request = empty.request(2);
+    assert!(request.contains("src/rules.rs"));
+    let mut running = running;
+    running.interrupt();
+    running.wait().ends(130);
+    empty.answer(2, &whole(&all_files()));
+    // Killed while it builds or judges; wherever that is, it goes on from there.
+    for milliseconds in [1500, 4000, 9000] {
+        let mut running = empty.resume(&run);
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        running.kill();
+        running.wait();
+    }
+    let path = empty.folder.join("recordings").join(&run).join("ledger.jsonl");
+    if !std::fs::read_to_string(&path).unwrap().contains("\"kind\":\"finished\"") {
+        empty.resume(&run).wait().ends(0).says("converged in 2 rounds");
+    }
+    let kinds = kinds(&events(&empty.folder, &run));
+    assert_eq!((kinds["answered"], kinds["certified"], kinds["finished"]), (2, 1, 1), "{kinds:?}");
+    let again = empty.resume(&run);
+    again.wait().ends(2).says("has converged");
+}
+
+#[test]
+fn a_budget_that_is_too_small_stops_the_run_before_anything_is_asked() {
+    let empty = Empty::new("converge-budget");
+    empty.converge(&["--budget-usd", "0.001"]).wait().ends(5).says("too little for another answer").says("lockstep resume");
+    let kinds = kinds(&events(&empty.folder, &empty.run()));
+    assert!(!kinds.contains_key("asked"), "{kinds:?}");
+}
+
+#[test]
+fn a_missing_key_is_found_before_a_run_begins() {
+    let empty = Empty::new("converge-key");
+    let environment = empty.folder.display().to_string();
+    let words = ["converge", &environment, "--agent", "anthropic", "--model", "m", "--price-in", "1", "--price-out", "1"];
+    command(&words).env("ANTHROPIC_API_KEY", "").run().ends(2).says("ANTHROPIC_API_KEY");
+    assert!(!empty.folder.join("recordings").join("ledger.jsonl").exists());
+    let left = std::fs::read_dir(empty.folder.join("recordings")).map(|entries| entries.count()).unwrap_or_default();
+    assert_eq!(left, 0, "no folder of a run that never began is left");
+}
+
+#[test]
+fn without_a_recording_and_an_agent_the_ways_to_name_one_are_listed() {
+    let empty = Empty::new("converge-none");
+    command(&["converge", &empty.folder.display().to_string()]).run().ends(2).says("--agent anthropic").says("mailbox");
+}
+
+#[test]
+fn a_ledger_that_somebody_changed_is_refused_with_its_line() {
+    let empty = Empty::new("converge-changed");
+    empty.converge(&["--budget-usd", "0.001"]).wait().ends(5);
+    let run = empty.run();
+    let path = empty.folder.join("recordings").join(&run).join("ledger.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("a test", "a best", 1)).unwrap();
+    let environment = empty.folder.display().to_string();
+    command(&["runs", &environment]).run().ends(2).says("was changed at line 1");
+}
