@@ -1,0 +1,234 @@
+//! The workshop: a scratch copy in which candidates are built, and from which they are run, both closed in.
+//!
+//! It holds `lockstep-core`, what builds it, and one environment without tests, traces, certificates, recordings, quirks
+//! or other backends. Its crates are vendored, so that a build needs neither network nor anybody's cargo folder, and it
+//! stays warm between rounds.
+
+mod build;
+mod scaffold;
+
+use crate::edit::Files;
+use crate::prompt::PromptError;
+use crate::sandbox::{Bind, Confinement, Purpose, Sandbox};
+use build::{Cargo, built_runner};
+use lockstep_harness::certificate::{Source, hash_candidate};
+use lockstep_harness::manifest::Manifest;
+use lockstep_harness::reference::cache_folder;
+use lockstep_harness::side::CommandLine;
+use lockstep_harness::sides::Processes;
+use lockstep_harness::watch::Stop;
+use scaffold::Scaffold;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Where a confined program sees the copy.
+const INSIDE: &str = "/lockstep/workshop";
+/// Where a confined runner sees itself.
+const INSIDE_RUNNER: &str = "/lockstep/runner";
+/// Workshops of one environment at most, for runs at once.
+const SLOTS: u32 = 8;
+
+/// Why there is no candidate.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkshopError {
+    /// The copy can't be made.
+    #[error("the workshop in {} can't be made: {source}\n(hint: LOCKSTEP_CACHE names a folder with room)", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The clone lacks what is copied.
+    #[error("{} is no clone of lockstep: {what}\n(hint: the workshop copies lockstep-core from the clone that the environment is in)", root.display())]
+    NoClone {
+        /// Where it was looked for.
+        root: PathBuf,
+        /// What is missing.
+        what: String,
+    },
+    /// Every slot is in use.
+    #[error("{SLOTS} runs of {0} are building at once\n(hint: wait for one to end)")]
+    Busy(String),
+    /// The crates could not be vendored.
+    #[error("the crates of lockstep-core can't be copied: {0}\n(hint: run `cargo fetch` in the clone once, with network)")]
+    Vendor(String),
+    /// The manifest can't be shown to a candidate.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// The compiler could not be started at all.
+    #[error("the compiler could not be started in the sandbox: {0}\n(hint: lockstep doctor)")]
+    NoCompiler(String),
+    /// The candidate does not compile.
+    #[error("the candidate does not build\n{output}")]
+    DoesNotBuild {
+        /// What the compiler said, with paths from the environment's folder.
+        output: String,
+    },
+    /// Ctrl-C.
+    #[error("stopped by Ctrl-C")]
+    Stopped,
+}
+
+/// A candidate that was built.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// Its runner, set aside under its hash.
+    pub runner: PathBuf,
+}
+
+/// The scratch copy.
+pub struct Workshop {
+    folder: PathBuf,
+    root: PathBuf,
+    scaffold: Scaffold,
+    sandbox: Sandbox,
+    sysroot: PathBuf,
+    files: Files,
+    /// Held as long as the workshop is used.
+    _lock: File,
+}
+
+impl Workshop {
+    /// Makes the copy for these backends of an environment, or finds it warm.
+    ///
+    /// # Errors
+    /// If the folder can't be written or the clone is not whole.
+    pub fn open(
+        manifest: &Manifest,
+        root: &Path,
+        backends: &[String],
+        sandbox: Sandbox,
+    ) -> Result<Workshop, WorkshopError> {
+        let name = &manifest.file.name;
+        let parent = cache_folder().join("workshops");
+        let failed = |source| WorkshopError::Io { path: parent.clone(), source };
+        std::fs::create_dir_all(&parent).map_err(failed)?;
+        let (folder, lock) = slot(&parent, name).map_err(failed)?.ok_or_else(|| WorkshopError::Busy(name.clone()))?;
+        let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+        let scaffold = Scaffold::new(manifest, backends)?;
+        scaffold.copy(&root, &folder.join("tree"))?;
+        let sysroot = build::sysroot()?;
+        Ok(Workshop { folder, root, scaffold, sandbox, sysroot, files: Files::new(), _lock: lock })
+    }
+
+    /// Puts the files in their places and builds the runner.
+    ///
+    /// # Errors
+    /// If it does not compile, or was stopped.
+    pub fn build(&mut self, files: &Files, backend: &str, stop: &Stop) -> Result<Built, WorkshopError> {
+        self.put(files, true)?;
+        let binary = format!("lockstep-env-{}", self.scaffold.name);
+        let mut arguments = vec!["build".to_owned(), "--bin".into(), binary.clone()];
+        if let Some(feature) = self.scaffold.feature(backend) {
+            arguments.extend(["--features".to_owned(), feature]);
+        }
+        self.cargo(stop).run(&arguments)?;
+        let made = self.tree().join("target/debug").join(&binary);
+        built_runner(&made, &self.folder.join("runners"))
+            .map(|runner| Built { runner })
+            .map_err(|source| WorkshopError::Io { path: made, source })
+    }
+
+    /// Puts the files in their places and compiles those that are there as a library.
+    ///
+    /// # Errors
+    /// As [`Workshop::build`].
+    pub fn check(&mut self, files: &Files, _backend: &str, stop: &Stop) -> Result<(), WorkshopError> {
+        self.put(files, false)?;
+        self.cargo(stop).run(&["check".to_owned(), "--lib".into()])
+    }
+
+    /// Sides whose backend is the candidate, closed in, and whose reference runs as always.
+    pub fn sides(&self, built: &Built, reference: CommandLine, logs: PathBuf, deadline: Duration) -> Processes {
+        let runner = self.sandbox.place(&built.runner, INSIDE_RUNNER);
+        let confinement = Confinement {
+            purpose: Purpose::Run,
+            binds: vec![Bind { outside: built.runner.clone(), inside: runner.clone(), writable: false }],
+            folder: "/".into(),
+            variables: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            passes: Vec::new(),
+        };
+        let runner = self.sandbox.command(&confinement, &[runner.display().to_string()]);
+        Processes { reference, runner, logs, deadline }
+    }
+
+    /// What a certificate says of the candidate that was built last.
+    ///
+    /// # Errors
+    /// If the source can't be read.
+    pub fn source(&self) -> Result<Source, WorkshopError> {
+        let core = self.root.join("harness/core");
+        hash_candidate(&self.files, &core, &self.root).map_err(|source| WorkshopError::Io { path: core, source })
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.folder.join("tree")
+    }
+
+    fn put(&mut self, files: &Files, whole: bool) -> Result<(), WorkshopError> {
+        let folder = self.tree().join("envs").join(&self.scaffold.name);
+        self.scaffold
+            .put(&folder, files, whole)
+            .map_err(|source| WorkshopError::Io { path: folder.clone(), source })?;
+        self.files = files.clone();
+        Ok(())
+    }
+
+    fn cargo<'a>(&self, stop: &'a Stop) -> Cargo<'a> {
+        let inside = self.sandbox.place(&self.tree(), INSIDE);
+        let text = |path: &Path| path.display().to_string();
+        let variables = vec![
+            ("PATH".to_owned(), format!("{}:/usr/local/bin:/usr/bin:/bin", text(&self.sysroot.join("bin")))),
+            ("HOME".to_owned(), text(&inside)),
+            ("CARGO_HOME".to_owned(), text(&inside.join("cargo-home"))),
+            ("CARGO_TARGET_DIR".to_owned(), text(&inside.join("target"))),
+            ("CARGO_TERM_COLOR".to_owned(), "never".into()),
+            ("CARGO_INCREMENTAL".to_owned(), "0".into()),
+            ("RUSTC".to_owned(), text(&self.sysroot.join("bin/rustc"))),
+            ("TMPDIR".to_owned(), text(&inside.join("target"))),
+        ];
+        let confinement = Confinement {
+            purpose: Purpose::Build,
+            binds: vec![
+                Bind { outside: self.sysroot.clone(), inside: self.sysroot.clone(), writable: false },
+                Bind { outside: self.tree(), inside: inside.clone(), writable: true },
+            ],
+            folder: inside.clone(),
+            variables,
+            passes: Vec::new(),
+        };
+        let argv = [text(&self.sysroot.join("bin/cargo"))];
+        let manifest = format!("--manifest-path=envs/{}/Cargo.toml", self.scaffold.name);
+        Cargo {
+            command: self.sandbox.command(&confinement, &argv),
+            folder: self.tree(),
+            common: vec!["--offline".into(), "--quiet".into(), manifest],
+            places: vec![
+                (format!("envs/{}/", self.scaffold.name), String::new()),
+                (format!("{}/", text(&inside)), String::new()),
+                (format!("{}/", text(&self.tree())), String::new()),
+                (format!("{}/", text(&self.sysroot)), "rust/".into()),
+            ],
+            began: Instant::now(),
+            stop,
+        }
+    }
+}
+
+/// A folder that no other run uses, with its lock.
+fn slot(parent: &Path, name: &str) -> io::Result<Option<(PathBuf, File)>> {
+    for slot in 1..=SLOTS {
+        let folder = parent.join(format!("{name}-{slot}"));
+        std::fs::create_dir_all(&folder)?;
+        let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some((folder, lock))),
+            Err(std::fs::TryLockError::WouldBlock) => {}
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(None)
+}
