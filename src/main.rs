@@ -51,6 +51,8 @@ enum Verb {
     Test(commands::test::Arguments),
     Schema(commands::schema::Arguments),
     Completions(commands::completions::Arguments),
+    #[command(name = "__sandbox", hide = true)]
+    Sandbox(sandbox::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
             Verb::Doctor(arguments) => commands::doctor::run(arguments),
             Verb::Test(arguments) => commands::test::run(arguments),
             Verb::Schema(arguments) => commands::schema::run(arguments),
+            Verb::Sandbox(arguments) => sandbox::enter::run(arguments),
             Verb::Completions(arguments) => commands::completions::run(arguments),
         }
     });

@@ -1,14 +1,13 @@
 //! `lockstep converge`: a model writes the backends of an environment, until they agree with their reference.
 
 use super::{fresh_seed, print_json};
-use crate::agent::options::{AgentKind, AgentOptions, open};
-use crate::agent::recorded::Recorded;
+use crate::agent::{AgentKind, AgentOptions, Recorded, open};
 use crate::agent::{Agent, Answer, Role, Usage};
 use crate::converge::{Ended, Loop, Machine, Money, Summary};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Budget, Event, FORMAT, Ledger, Started, hash};
 use crate::project::{Project, ReferenceOptions};
-use crate::prompt::{prompt_set_hash, stripped_manifest};
+use crate::prompt::{prompt_set_hash, sources, stripped_manifest};
 use crate::run_dir::{Outcome, Run, find, fresh, recordings, replays, runs_in};
 use crate::sandbox::Sandbox;
 use crate::terminal::{Progress, agreed, diverged};
@@ -117,6 +116,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
     let sandbox_words = sandbox.mechanism().name().to_owned();
     let (reference, prepared) = reference(&project, &arguments.reference, &mut progress)?;
+    let sources = sources(&reference, &prepared.folder)?;
     let workshop = Workshop::open(manifest, &project.root(), &backends, sandbox)?;
     let text = std::fs::read_to_string(manifest.folder.join("env.toml")).unwrap_or_default();
     let seed = arguments.seed.or(recording.as_ref().map(|run| run.started.seed)).unwrap_or_else(fresh_seed);
@@ -127,7 +127,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         workflow: manifest.file.workflow.clone(),
         backends: recording.as_ref().map_or(backends, |run| run.started.backends.clone()),
         reference: [reference.file.name.clone(), reference.file.version.clone(), prepared.adapter.clone()],
-        agent: agent.name(),
+        agent: agent.name().to_owned(),
         model: agent.model(),
         prompts: prompt_set_hash(),
         manifest: hash(stripped_manifest(&text)?.as_bytes()),
@@ -165,6 +165,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         progress,
         stop,
         built: None,
+        sources,
         judged: None,
         began: Instant::now(),
     };

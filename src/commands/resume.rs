@@ -1,12 +1,13 @@
 //! `lockstep resume`: goes on with a run of `converge` that stopped or was cut off.
 
 use super::converge::{BudgetOptions, reference, report, sandbox};
-use crate::agent::options::{AgentOptions, open};
+use crate::agent::{AgentOptions, open};
 use crate::converge::{Loop, Machine, Money};
 use crate::edit::Files;
 use crate::exit::{Exit, Failure};
 use crate::ledger::Ledger;
 use crate::project::{Project, ReferenceOptions};
+use crate::prompt::sources;
 use crate::run_dir::{Outcome, Run, find};
 use crate::terminal::Progress;
 use crate::workshop::Workshop;
@@ -65,6 +66,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let money = Money { price: arguments.agent.price(&agent.model()) };
     let sandbox = sandbox(arguments.no_sandbox)?;
     let (reference, prepared) = reference(&project, &arguments.reference, &mut progress)?;
+    let sources = sources(&reference, &prepared.folder)?;
     let workshop = Workshop::open(manifest, &project.root(), &known.started.backends, sandbox)?;
     let ledger = Ledger::open(&folder)?;
     let machine = Machine::replayed(&ledger.entries, &|name| ledger.blob(name))?
@@ -83,6 +85,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         progress,
         stop,
         built: None,
+        sources,
         judged: None,
         began: Instant::now(),
     };

@@ -1,7 +1,7 @@
 //! One judgement of a candidate: the harness's verdict, as the ledger keeps it and as the model reads it.
 
 use crate::ledger::Killed;
-use crate::prompt::{Pack, packs};
+use crate::prompt::{Pack, SourceFile, packs};
 use lockstep_harness::manifest::Manifest;
 use lockstep_harness::side::SideError;
 use lockstep_harness::sides::Sides;
@@ -52,6 +52,7 @@ pub fn judge(
     tiers: &[&'static str],
     seed: u64,
     traces: &Path,
+    source: &[SourceFile],
     sides: &dyn Sides,
     watch: &mut dyn Watch,
     stop: &Stop,
@@ -99,7 +100,7 @@ pub fn judge(
         stopped: verification.stopped,
         rows: verification.reports.iter().filter(|report| report.agrees()).count() as u32,
         found,
-        packs: if agrees { Vec::new() } else { packs(&verification, manifest, sides, &[]) },
+        packs: if agrees { Vec::new() } else { packs(&verification, manifest, sides, source) },
         table: verification.table(),
         counts: verification.counts(None),
         short_buckets,
@@ -120,7 +121,7 @@ fn not_opened(manifest: &Manifest, backend: &str, seed: u64, error: &SideError) 
             steps: 0,
             reference_steps: 0,
         }],
-        packs: vec![Pack { kind: "not opened".into(), text: text.clone() }],
+        packs: vec![Pack::plain("not opened", text.clone())],
         table: text,
         counts: Counts::default(),
         short_buckets: Vec::new(),

@@ -335,6 +335,20 @@ impl Machine {
         Ok(())
     }
 
+    /// Takes the packs of the last judgement with source of the reference in them, which the ledger does not keep.
+    pub fn see(&mut self, packs: &[Pack]) {
+        let troubles = self.trouble.iter_mut().chain(self.best.iter_mut().filter_map(|best| best.trouble.as_mut()));
+        for trouble in troubles {
+            if let Trouble::Diverged { packs: kept, .. } = trouble {
+                for pack in kept.iter_mut() {
+                    if let Some(seen) = packs.iter().find(|seen| seen.stored == pack.stored) {
+                        pack.text.clone_from(&seen.text);
+                    }
+                }
+            }
+        }
+    }
+
     /// The backend that is worked on; `rust` while there is no plan.
     pub fn backend(&self) -> String {
         let by_place = |place: usize| self.started.backends.get(place).cloned().unwrap_or_default();

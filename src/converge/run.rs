@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::ledger::{Budget, Event, Ledger, StopReason};
 use crate::plan::Plan;
 use crate::project::Project;
-use crate::prompt::{self, Context, Prompt};
+use crate::prompt::{self, Context, Prompt, SourceFile, Trouble};
 use crate::terminal::Progress;
 use crate::workshop::{Built, Workshop, WorkshopError};
 use lockstep_harness::certificate::{Certificate, ReferenceRow, Sealed, seal, sealed_seed, today};
@@ -51,7 +51,9 @@ pub struct Loop<'a> {
     pub stop: Stop,
     /// The runner of the files as they stand.
     pub built: Option<Built>,
-    /// What the last sealed judgement amounts to.
+    /// The reference's source, as far as a model may read it.
+    pub sources: Vec<SourceFile>,
+    /// What the last judgement amounts to.
     pub judged: Option<Judgement>,
     /// When this process began to work on the run.
     pub began: Instant,
@@ -118,6 +120,9 @@ impl Loop<'_> {
         self.ledger.append(event.clone())?;
         let ledger = &self.ledger;
         self.machine.on(&event, &|name| ledger.blob(name))?;
+        if let (Event::Judged { agrees: false, .. }, Some(judgement)) = (&event, &self.judged) {
+            self.machine.see(&judgement.packs);
+        }
         Ok(())
     }
 
@@ -270,6 +275,10 @@ impl Loop<'_> {
         let mut prompt = match (role, &machine.trouble, module) {
             (Role::Plan, ..) => prompt::plan_prompt(&context, &machine.started.backends),
             (Role::Translate | Role::Create, _, Some(module)) => prompt::write_prompt(&context, module),
+            (_, Some(trouble @ Trouble::Plan(_)), _) => {
+                let backends = machine.started.backends.join(", ");
+                prompt::repair_prompt(&context, None, &backends, trouble, &machine.tried)
+            }
             (_, Some(trouble), module) => prompt::repair_prompt(&context, module, &backend, trouble, &machine.tried),
             (_, None, _) => unreachable!("a repair has its trouble"),
         }?;
@@ -364,7 +373,7 @@ impl Loop<'_> {
         let began = Instant::now();
         let traces: PathBuf = self.ledger.folder().join("traces");
         let result =
-            judge(&self.project.manifest, backend, tiers, seed, &traces, &sides, &mut self.progress, &self.stop);
+            judge(&self.project.manifest, backend, tiers, seed, &traces, &self.sources, &sides, &mut self.progress, &self.stop);
         let seconds = began.elapsed().as_secs_f64();
         let mut judgement = match result {
             Ok(judgement) => judgement,

@@ -5,6 +5,7 @@
 //! commands, and lines of files that it may not read.
 
 use super::source::known;
+use serde::{Deserialize, Serialize};
 use super::{PACKS_MAX, PromptError, SourceFile, hex};
 use lockstep_core::{ActionKind, decode};
 use lockstep_harness::compare::draw_text;
@@ -33,14 +34,29 @@ const FROM_RESET_STEPS_MAX: usize = 8;
 const STEPS_SHOWN: usize = 12;
 
 /// One minimized divergence, or one broken claim, as the model reads it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pack {
     /// What differs, in a few words; no two packs have the same.
     pub kind: String,
-    /// What the model reads.
+    /// What the model reads. It may hold source of the reference, so it is not kept.
+    #[serde(skip)]
     pub text: String,
     /// The same with executed lines of the reference as (file, line, hash).
     pub stored: String,
+}
+
+/// As it is kept: a run that goes on in another process reads this instead.
+#[derive(Deserialize)]
+struct Kept {
+    kind: String,
+    stored: String,
+}
+
+impl<'de> Deserialize<'de> for Pack {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Kept { kind, stored } = Kept::deserialize(deserializer)?;
+        Ok(Pack { kind, text: stored.clone(), stored })
+    }
 }
 
 impl Pack {

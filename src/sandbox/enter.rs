@@ -237,7 +237,7 @@ fn supervise(child: Pid) -> Result<i32, String> {
     loop {
         let mut descriptors = vec![PollFd::new(std::os::fd::AsFd::as_fd(&program), PollFlags::POLLIN)];
         if gone.is_none() {
-            descriptors.extend(watched.iter().map(|watched| PollFd::new(*watched, PollFlags::POLLRDHUP)));
+            descriptors.extend(watched.iter().map(|watched| PollFd::new(*watched, PollFlags::empty())));
         }
         let patience = if gone.is_some() { PollTimeout::from(100u16) } else { PollTimeout::NONE };
         match poll(&mut descriptors, patience) {
@@ -249,7 +249,7 @@ fn supervise(child: Pid) -> Result<i32, String> {
             WaitStatus::Signaled(_, signal, _) => return Ok(128 + signal as i32),
             _ => {}
         }
-        let hung_up = PollFlags::POLLHUP | PollFlags::POLLRDHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+        let hung_up = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
         if gone.is_none() && descriptors[1..].iter().any(|fd| fd.revents().is_some_and(|it| it.intersects(hung_up))) {
             gone = Some(Instant::now());
         }
