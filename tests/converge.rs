@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// `counter` in a folder of its own, without source, tests, traces, certificates or recordings.
 struct Empty {
     folder: PathBuf,
+    /// Outside the clone, so that a request names no path of the clone on its own account.
+    mailbox: tempfile::TempDir,
 }
 
 impl Empty {
@@ -25,11 +27,11 @@ impl Empty {
         let text = std::fs::read_to_string(clone().join("envs/counter/env.toml")).expect("counter has a manifest");
         let text = text.replace("500_000", "20_000").replace("200_000", "10_000").replace("100_000", "5_000");
         std::fs::write(folder.join("env.toml"), text).expect("the folder can be written");
-        Empty { folder }
+        Empty { folder, mailbox: tempfile::tempdir().expect("a folder can be made") }
     }
 
     fn mailbox(&self) -> PathBuf {
-        self.folder.join("mailbox")
+        self.mailbox.path().to_owned()
     }
 
     fn converge(&self, more: &[&str]) -> Running {

@@ -502,7 +502,9 @@ impl<D: Dialect> Agent for Endpoint<D> {
 /// Base and path as one URL, if a key may go there.
 fn address(base: &str, path: &str, has_key: bool) -> Result<Url, AgentError> {
     let wrong = |reason: &str| AgentError::Options(format!("--base-url {reason}"));
-    let url = Url::parse(&format!("{}{path}", base.trim_end_matches('/')))
+    // A base without a host would take the first part of the path for one.
+    let url = Url::parse(base)
+        .and_then(|base| Url::parse(&format!("{}{path}", base.as_str().trim_end_matches('/'))))
         .map_err(|error| wrong(&format!("is no URL: {error}; it has to look like https://example.org/v1")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
         return Err(wrong("has to begin with https:// or http:// and a host"));
