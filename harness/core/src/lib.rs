@@ -16,6 +16,7 @@ mod options;
 mod records;
 mod rules;
 mod scalar;
+mod seat;
 mod serve;
 mod shape;
 pub mod table;
