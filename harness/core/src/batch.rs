@@ -9,11 +9,11 @@
 
 use crate::backend::Fault;
 use crate::bytes::Reader;
-use crate::lane::{Header, Source, append_seat, read_seat};
+use crate::lane::{Header, Lane, Source, append_canonical, append_seat, read_seat};
 use crate::rules::Rules;
 use crate::scalar::refuse_undefined;
 use crate::seat::{NoLog, NoRows, Seat, Slices};
-use crate::shape::{Resets, Shape};
+use crate::shape::{ActionKind, Resets, Shape};
 use bytemuck::Zeroable;
 
 /// What happens to a lane whose episode has ended.
@@ -78,6 +78,7 @@ pub struct Batch<R: Rules> {
     lanes: Vec<BatchLane<R>>,
     observations: Vec<u8>,
     masks: Vec<u32>,
+    spread: bool,
 }
 
 impl<R: Rules> Batch<R> {
@@ -106,7 +107,14 @@ impl<R: Rules> Batch<R> {
         let lanes = (0..lane_count).map(lane).collect();
         let sizes = Sizes::of(&shape);
         let (observations, masks) = (vec![0; lane_count * sizes.observation], vec![0; lane_count * sizes.mask]);
-        Ok(Batch { world, shape, mode, lanes, observations, masks })
+        Ok(Batch { world, shape, mode, lanes, observations, masks, spread: true })
+    }
+
+    /// The same, stepped by the calling thread alone: no pool of threads is asked for, so that a call costs nothing
+    /// more, and works in a process that was forked.
+    pub fn on_one_thread(mut self) -> Self {
+        self.spread = false;
+        self
     }
 
     /// The sizes of the configuration.
@@ -127,17 +135,86 @@ impl<R: Rules> Batch<R> {
     /// Starts all lanes (or those in `which`) at their first episode; writes their observations and masks, and clears
     /// their rewards and flags. What belongs to the other lanes is not touched.
     pub fn reset(&mut self, seed: u64, which: Option<&[bool]>, out: &mut Buffers<'_, R::Reward>) {
+        let first = |i: usize| Header { seed, stream: i as u64, ..Header::default() };
+        self.start(|i| which.is_none_or(|which| which[i]).then(|| first(i)), out);
+    }
+
+    /// Starts the episodes that `headers` names, with seeded draws, as [`Batch::reset`]; where it names none the lane
+    /// is not touched.
+    pub fn start(&mut self, headers: impl Fn(usize) -> Option<Header> + Sync, out: &mut Buffers<'_, R::Reward>) {
         let (world, shape) = (&self.world, &self.shape);
         let lanes = Part::of(&mut self.lanes, &mut self.observations, &mut self.masks, &[], shape, out);
-        lanes.each(&|i, mut one, _| {
-            if which.is_none_or(|which| which[i]) {
-                one.lane.header = Header { seed, stream: i as u64, ..Header::default() };
+        lanes.each(self.spread, &|i, mut one, _| {
+            if let Some(header) = headers(i) {
+                one.lane.header = header;
                 one.lane.source = Source::Seeded;
                 one.reset(world, shape);
                 (*one.terminated, *one.truncated) = (0, 0);
                 one.show();
             }
         });
+    }
+
+    /// The header of the episode after the one that a lane is in: the next one has begun where the last step ended it.
+    pub fn next(&self, lane: usize) -> Header {
+        let BatchLane { header, finished, .. } = &self.lanes[lane];
+        let episode = if *finished { header.episode } else { header.episode.wrapping_add(1) };
+        Header { episode, elapsed: 0, draw_index: 0, ..*header }
+    }
+
+    /// Appends the canonical state of one lane in the state form.
+    pub fn state(&self, lane: usize, out: &mut Vec<u8>) {
+        let BatchLane { state, regions, .. } = &self.lanes[lane];
+        append_canonical::<R>(&self.world, &self.shape, state, regions, None, out);
+    }
+
+    /// Sets one lane from outside, as [`Lane::inject`] does; without a state the episode of the header starts.
+    ///
+    /// # Errors
+    /// If sizes are wrong or the rules refuse the state; the lane is then as it was.
+    pub fn set(
+        &mut self,
+        lane: usize,
+        header: Header,
+        source: Source,
+        state: Option<(&[u8], &[u8])>,
+    ) -> Result<(), BatchError> {
+        let mut set = Lane::<R>::new(&self.shape);
+        match state {
+            Some((state, observation)) => set
+                .inject(&self.world, &self.shape, header, source, state, observation)
+                .map_err(|refusal| BatchError(refusal.0))?,
+            None => {
+                (set.header, set.source) = (header, source);
+                set.reset(&self.world, &self.shape);
+            }
+        }
+        let sizes = Sizes::of(&self.shape);
+        part_mut(&mut self.observations, lane, sizes.observation).copy_from_slice(set.observation());
+        part_mut(&mut self.masks, lane, sizes.mask).copy_from_slice(set.masks());
+        let deciders = set.deciders();
+        let Lane { header, source, state, regions, .. } = set;
+        self.lanes[lane] = BatchLane { header, source, state, regions, deciders, finished: false };
+        Ok(())
+    }
+
+    /// The agents of a lane who decide next, one bit each.
+    pub fn deciders(&self, lane: usize) -> u32 {
+        self.lanes[lane].deciders
+    }
+
+    /// Writes what one lane shows after it was set or restored: observations and masks as they are kept, no reward, no
+    /// flag.
+    pub fn show(&self, lane: usize, out: &mut Buffers<'_, R::Reward>) {
+        let sizes = Sizes::of(&self.shape);
+        part_mut(out.observations, lane, sizes.observation).copy_from_slice(part(
+            &self.observations,
+            lane,
+            sizes.observation,
+        ));
+        part_mut(out.masks, lane, sizes.mask).copy_from_slice(part(&self.masks, lane, sizes.mask));
+        part_mut(out.rewards, lane, sizes.reward).fill(R::Reward::default());
+        (out.terminated[lane], out.truncated[lane]) = (0, 0);
     }
 
     /// Plays one step of all lanes. `tokens` has `lanes × agents × width` words.
@@ -150,17 +227,11 @@ impl<R: Rules> Batch<R> {
             let expected = per_lane * self.lanes.len();
             return Err(BatchError(format!("{} action tokens for {expected}", tokens.len())));
         }
-        refuse_undefined(self.shape.action, tokens).map_err(|fault| match fault {
-            Fault::BadRequest(error) | Fault::Refused(error) => BatchError(error),
-        })?;
-        if self.mode == ResetMode::Disabled
-            && let Some(lane) = self.lanes.iter().position(|lane| lane.finished)
-        {
-            return Err(BatchError(format!("lane {lane} has finished its episode: reset it first")));
-        }
+        refuse_tokens(self.shape.action, tokens)?;
+        refuse_finished(self.finished())?;
         let (world, shape, mode) = (&self.world, &self.shape, self.mode);
         let lanes = Part::of(&mut self.lanes, &mut self.observations, &mut self.masks, tokens, shape, out);
-        lanes.each(&|_, mut one, actions| {
+        lanes.each(self.spread, &|_, mut one, actions| {
             if one.lane.finished && mode == ResetMode::NextStep {
                 one.reset(world, shape);
                 (*one.terminated, *one.truncated) = (0, 0);
@@ -176,6 +247,11 @@ impl<R: Rules> Batch<R> {
             one.show();
         });
         Ok(())
+    }
+
+    /// The first lane that has to be reset before the next step (mode `Disabled`).
+    pub fn finished(&self) -> Option<usize> {
+        if self.mode == ResetMode::Disabled { self.lanes.iter().position(|lane| lane.finished) } else { None }
     }
 
     /// A copy of one lane, to save.
@@ -212,6 +288,19 @@ impl<R: Rules> Batch<R> {
         }
         .refresh(&self.world, &self.shape);
         Ok(())
+    }
+}
+
+pub(crate) fn refuse_tokens(action: ActionKind, tokens: &[u32]) -> Result<(), BatchError> {
+    refuse_undefined(action, tokens).map_err(|fault| match fault {
+        Fault::BadRequest(error) | Fault::Refused(error) => BatchError(error),
+    })
+}
+
+pub(crate) fn refuse_finished(lane: Option<usize>) -> Result<(), BatchError> {
+    match lane {
+        None => Ok(()),
+        Some(lane) => Err(BatchError(format!("lane {lane} has finished its episode: reset it first"))),
     }
 }
 
@@ -283,7 +372,10 @@ impl<'a, R: Rules> Part<'a, R> {
     }
 
     /// Calls `play` with the number, the parts and room for the actions of each lane, spread over threads.
-    fn each(self, play: &(impl Fn(usize, One<'_, R>, &mut [u32]) + Sync)) {
+    fn each(self, spread: bool, play: &(impl Fn(usize, One<'_, R>, &mut [u32]) + Sync)) {
+        if !spread {
+            return self.in_turn(play);
+        }
         let threads = rayon::current_num_threads();
         // Eight parts for each thread, so that one which is held up does not hold up the others.
         let least = if threads == 1 { usize::MAX } else { self.lanes.len().div_ceil(8 * threads) };

@@ -47,7 +47,7 @@ pub struct Lane<R: Rules> {
     pub source: Source,
     /// The rules' state.
     pub state: R::State,
-    regions: Slices,
+    pub(crate) regions: Slices,
     observation: Vec<u8>,
     rewards: Vec<R::Reward>,
     deciders: u32,
@@ -212,18 +212,7 @@ impl<R: Rules> Lane<R> {
         digest: Option<Digest>,
         buffer: &mut Vec<u8>,
     ) {
-        let from = buffer.len();
-        buffer.resize(from + shape.canonical_bytes, 0);
-        let mut writer = Writer::new(&mut buffer[from..]);
-        R::canonical(world, &self.state, &mut writer);
-        assert_eq!(writer.remaining(), 0, "canonical wrote less than canonical_bytes");
-        for (region, bytes) in shape.regions.iter().zip(&self.regions.0).filter(|(region, _)| region.canonical) {
-            debug_assert_eq!(region.bytes, bytes.len());
-            match digest {
-                Some(digest) => buffer.extend_from_slice(&digest.of(0, bytes).to_le_bytes()),
-                None => buffer.extend_from_slice(bytes),
-            }
-        }
+        append_canonical::<R>(world, shape, &self.state, &self.regions, digest, buffer);
     }
 
     /// Sets header, draws, state and observations from outside.
@@ -310,6 +299,29 @@ fn begin(buffer: &mut Vec<u8>) -> usize {
     let head = buffer.len();
     buffer.extend_from_slice(&[0; 8]);
     head
+}
+
+/// Appends the canonical part of a record: regions as digests, or in full where there is no digest.
+pub(crate) fn append_canonical<R: Rules>(
+    world: &R::World,
+    shape: &Shape,
+    state: &R::State,
+    regions: &Slices,
+    digest: Option<Digest>,
+    buffer: &mut Vec<u8>,
+) {
+    let from = buffer.len();
+    buffer.resize(from + shape.canonical_bytes, 0);
+    let mut writer = Writer::new(&mut buffer[from..]);
+    R::canonical(world, state, &mut writer);
+    assert_eq!(writer.remaining(), 0, "canonical wrote less than canonical_bytes");
+    for (region, bytes) in shape.regions.iter().zip(&regions.0).filter(|(region, _)| region.canonical) {
+        debug_assert_eq!(region.bytes, bytes.len());
+        match digest {
+            Some(digest) => buffer.extend_from_slice(&digest.of(0, bytes).to_le_bytes()),
+            None => buffer.extend_from_slice(bytes),
+        }
+    }
 }
 
 /// Appends header, draws, state and regions: the part of a snapshot that lane and batch share.

@@ -10,6 +10,7 @@ pub mod bench;
 mod bytes;
 mod digest;
 mod draws;
+pub mod driver;
 pub mod host;
 mod lane;
 mod options;
