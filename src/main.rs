@@ -28,6 +28,7 @@ struct Arguments {
 enum Verb {
     Verify(commands::verify::Arguments),
     Replay(commands::replay::Arguments),
+    Record(commands::record::Arguments),
     Fuzz(commands::fuzz::Arguments),
     Minimize(commands::minimize::Arguments),
     Bench(commands::bench::Arguments),
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         match arguments.command {
             Verb::Verify(arguments) => commands::verify::run(arguments),
             Verb::Replay(arguments) => commands::replay::run(arguments),
+            Verb::Record(arguments) => commands::record::run(arguments),
             Verb::Fuzz(arguments) => commands::fuzz::run(arguments),
             Verb::Minimize(arguments) => commands::minimize::run(arguments),
             Verb::Bench(arguments) => commands::bench::run(arguments),
