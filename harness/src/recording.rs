@@ -90,7 +90,7 @@ pub fn path_for(manifest: &Manifest, trace: &Path) -> PathBuf {
 
 /// SHA-256 of a trace in the form in which it is written, so that only its meaning counts.
 fn trace_hash(configuration: &Configuration, trace: &Trace) -> String {
-    hex(&Sha256::digest(trace.to_text(configuration)))
+    hex(Sha256::digest(trace.to_text(configuration)))
 }
 
 /// Plays a trace on the live reference and a backend, and keeps what the reference answered, if they agree.
