@@ -4,7 +4,9 @@ use crate::agent::AgentError;
 use crate::ledger::LedgerError;
 use crate::prompt::PromptError;
 use crate::workshop::WorkshopError;
+use lockstep_harness::engine::EngineError;
 use lockstep_harness::manifest::ManifestError;
+use lockstep_harness::recording::RecordingError;
 use lockstep_harness::reference::PrepareError;
 use lockstep_harness::runner::RunnerError;
 use lockstep_harness::side::SideError;
@@ -107,6 +109,27 @@ impl From<PrepareError> for Failure {
 impl From<RunnerError> for Failure {
     fn from(error: RunnerError) -> Self {
         Failure { exit: Exit::DoesNotBuild, message: error.to_string() }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let exit = match error {
+            EngineError::NoCompiler { .. } | EngineError::NoTarget { .. } => Exit::Usage,
+            EngineError::DoesNotBuild { .. } => Exit::DoesNotBuild,
+            EngineError::Failed(_) => Exit::Bug,
+        };
+        Failure { exit, message: error.to_string() }
+    }
+}
+
+impl From<RecordingError> for Failure {
+    fn from(error: RecordingError) -> Self {
+        match error {
+            RecordingError::Unusable { .. } => Failure::usage(error.to_string()),
+            RecordingError::Trace(error) => error.into(),
+            RecordingError::Side(error) => error.into(),
+        }
     }
 }
 

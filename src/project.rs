@@ -66,6 +66,30 @@ impl Project {
         Ok(Reference::read(&folder, &root.join("references/sdk"))?)
     }
 
+    /// Builds the runner with what `backend` needs.
+    fn runner(&self, backend: &str, progress: &mut Progress) -> Result<PathBuf, Failure> {
+        progress.begin(&format!("building {}", self.manifest.file.name), 0);
+        let feature = self.manifest.file.backends.get(backend).and_then(|table| table.feature.as_deref());
+        let runner = runner::build(&self.manifest.file.name, &self.manifest.folder, feature);
+        progress.end();
+        Ok(runner?)
+    }
+
+    /// Sides of which the reference is not prepared and can't be started: for play against recordings.
+    pub fn backends_alone(
+        &self,
+        backend: &str,
+        options: &ReferenceOptions,
+        progress: &mut Progress,
+    ) -> Result<Processes, Failure> {
+        Ok(Processes {
+            reference: CommandLine::new(Vec::new()),
+            runner: CommandLine::program(&self.runner(backend, progress)?),
+            logs: cache_folder().join("logs"),
+            deadline: Duration::from_secs(options.deadline.max(1)),
+        })
+    }
+
     /// Prepares the reference and builds the runner with what `backend` needs.
     pub fn sides(
         &self,
@@ -76,13 +100,10 @@ impl Project {
         let tools = find_tools(options.python.as_deref());
         let prepared =
             prepare(&self.reference(options.reference.as_deref())?, options.adapter.as_deref(), &tools, progress)?;
-        progress.begin(&format!("building {}", self.manifest.file.name), 0);
-        let feature = self.manifest.file.backends.get(backend).and_then(|table| table.feature.as_deref());
-        let runner = runner::build(&self.manifest.file.name, &self.manifest.folder, feature);
-        progress.end();
+        let runner = self.runner(backend, progress)?;
         let sides = Processes {
             reference: prepared.command.clone(),
-            runner: CommandLine::program(&runner?),
+            runner: CommandLine::program(&runner),
             logs: cache_folder().join("logs"),
             deadline: Duration::from_secs(options.deadline.max(1)),
         };

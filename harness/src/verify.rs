@@ -1,14 +1,17 @@
 //! One verification of one backend: its configurations through the tiers, cheapest first.
 
-use crate::manifest::{Configuration, Manifest};
+use crate::manifest::{Configuration, Manifest, ToleranceMode};
+use crate::pair::Verdict;
 use crate::predicate::Predicate;
 use crate::report::thousands;
 use crate::side::SideError;
-use crate::sides::{AgainstRust, Sides};
+use crate::sides::{AgainstRust, Sides, open_pair};
 use crate::stats::rate_bound;
 use crate::tiers::{
     CheckOutcome, Counts, Stage, TIERS, TierReport, contract, fuzz, interaction, property, replay, rollout,
+    shrink_if_new,
 };
+use crate::trace::Trace;
 use crate::watch::{Stop, Watch};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -174,6 +177,56 @@ pub fn verify(
         }
     }
     Ok(result)
+}
+
+/// Has the reference judge a trace with which `rust` and the plan's backend differed in one process.
+///
+/// Both are played against it. Where it agrees with both, they are played against each other once more, in processes of
+/// their own, so that what is reported has been seen here.
+///
+/// # Errors
+/// If the reference fails, or a side can't be opened.
+pub fn confirm(
+    manifest: &Manifest,
+    plan: &Plan,
+    sides: &dyn Sides,
+    trace: &Trace,
+    watch: &mut dyn Watch,
+    stop: &Stop,
+) -> Result<Vec<TierReport>, SideError> {
+    let found = manifest.configurations().iter().find(|configuration| configuration.name == trace.configuration);
+    let configuration = Arc::new(found.expect("the trace was made for one of them").clone());
+    let bulk = AgainstRust(sides);
+    let rounds: [(&str, &str, &dyn Sides); 3] =
+        [("rust", "reference", sides), (&plan.backend, "reference", sides), (&plan.backend, "rust", &bulk)];
+    let mut reports: Vec<TierReport> = Vec::new();
+    for (backend, against, sides) in rounds {
+        if against == "rust" && !reports.iter().all(TierReport::agrees) {
+            break;
+        }
+        let mut round = plan.clone();
+        round.backend = backend.to_owned();
+        let mut stage = stage(manifest, &round, sides, &configuration, 0, &mut *watch, stop);
+        let mut report = TierReport::new("fuzz", &configuration);
+        report.against = against;
+        let mut pair = open_pair(sides, backend, &configuration, 1, "fuzz", ToleranceMode::FreeRunning)?;
+        match pair.check(trace)? {
+            Verdict::Agree => report.counts.live_free_running += trace.steps() as u64,
+            Verdict::Known(name) => *report.known.entry(name).or_default() += 1,
+            Verdict::Diverged(divergence) => {
+                shrink_if_new(&mut stage, &mut pair, "fuzz", &mut report, trace, divergence)?;
+            }
+        }
+        if against == "rust" {
+            if report.agrees() {
+                let claim = "bytes at which libFuzzer ended show a difference again";
+                report.fail(backend, claim, "all sides agree on the trace that they stand for".into());
+            }
+            report.counts = report.counts.between();
+        }
+        reports.push(report);
+    }
+    Ok(reports)
 }
 
 /// Who judges a backend: the reference judges `rust`; `rust` judges the others in bulk, and the reference on a sample.

@@ -8,6 +8,8 @@ pub mod converge;
 pub mod doctor;
 pub mod fuzz;
 pub mod minimize;
+pub mod python;
+pub mod record;
 pub mod replay;
 pub mod resume;
 pub mod runs;

@@ -7,6 +7,7 @@ use crate::terminal::{Progress, agreed, diverged, error};
 use lockstep_harness::html;
 use lockstep_harness::manifest::ToleranceMode;
 use lockstep_harness::pair::Verdict;
+use lockstep_harness::recording;
 use lockstep_harness::report::{divergence_json, replay_block, shown};
 use lockstep_harness::sides::open_pair;
 use lockstep_harness::trace::{Trace, TraceError};
@@ -16,7 +17,9 @@ use std::sync::Arc;
 
 /// Play one kept trace on both sides and show the first difference
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  lockstep replay envs/pong/traces/11c7f5d0.jsonl")]
+#[command(
+    after_help = "Examples:\n  lockstep replay envs/pong/traces/11c7f5d0.jsonl\n  lockstep replay envs/pong/traces/11c7f5d0.jsonl --recorded"
+)]
 pub struct Arguments {
     /// The trace, as `verify` printed it
     trace: PathBuf,
@@ -26,6 +29,9 @@ pub struct Arguments {
     /// The backend
     #[arg(long, default_value = "rust")]
     backend: String,
+    /// Play against the trace's recording, where the reference can't run
+    #[arg(long, conflicts_with_all = ["grain", "html"])]
+    recorded: bool,
     /// Compare the rows of this grain too
     #[arg(long, value_name = "NAME")]
     grain: Option<String>,
@@ -49,6 +55,9 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     });
     let grain = grain.transpose()?;
     let mut progress = Progress::new(arguments.json);
+    if arguments.recorded {
+        return against_recording(&project, &arguments, &mut progress);
+    }
     let (sides, _) = project.sides(&arguments.backend, &arguments.reference, &mut progress)?;
     let mut pair = open_pair(&sides, &arguments.backend, &configuration, 1, "traces", ToleranceMode::FreeRunning)?;
     let steps = trace.steps();
@@ -82,6 +91,33 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         }
     }
     Ok(exit)
+}
+
+fn against_recording(project: &Project, arguments: &Arguments, progress: &mut Progress) -> Result<Exit, Failure> {
+    let manifest = &project.manifest;
+    let version = project.reference(arguments.reference.reference.as_deref())?.file.version;
+    let sides = project.backends_alone(&arguments.backend, &arguments.reference, progress)?;
+    let (trace, verdict) = recording::replay(manifest, &sides, &version, &arguments.backend, &arguments.trace)?;
+    let configuration = manifest.configuration(&trace.configuration)?;
+    let steps = trace.steps();
+    let (word, divergence) = match verdict {
+        Verdict::Agree => ("agrees".to_owned(), None),
+        Verdict::Known(name) => (format!("known divergence {name}"), None),
+        Verdict::Diverged(divergence) => ("diverges".to_owned(), Some(divergence)),
+    };
+    if arguments.json {
+        let told = divergence.as_ref().map(|divergence| divergence_json(configuration, divergence));
+        print_json(&json!({
+            "trace": arguments.trace.display().to_string(), "steps": steps, "against": "recording",
+            "reference": version, "verdict": word, "divergence": told,
+        }))?;
+    } else if let Some(divergence) = &divergence {
+        diverged(&replay_block(configuration, divergence, steps));
+    } else {
+        let trace = shown(&arguments.trace);
+        agreed(&format!("{} {word} with the recording over {steps} steps of {trace}", arguments.backend));
+    }
+    Ok(if divergence.is_some() { Exit::Diverged } else { Exit::Agree })
 }
 
 /// Reads a trace with the manifest of the environment that it names.

@@ -1,7 +1,8 @@
-//! `lockstep test`: the equivalence suites, under nextest where it is installed.
+//! `lockstep test`: the equivalence suites, under nextest where it is installed; then the tests of the Python package.
 
 use crate::exit::{Exit, Failure};
 use crate::project::{envs, known};
+use crate::terminal::Progress;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -29,6 +30,18 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let root =
         envs().ok_or_else(|| Failure::usage("there is no envs/ here or above\n(hint: go to a clone of lockstep)"))?;
     let root = root.parent().unwrap_or(Path::new(".")).to_owned();
+    let everything = arguments.environment.is_none()
+        && arguments.tier.is_none()
+        && arguments.backend.is_none()
+        && arguments.rest.is_empty();
+    match suites(&root, arguments)? {
+        Exit::Agree if everything => super::python::test(&root, &mut Progress::new(false)),
+        exit => Ok(exit),
+    }
+}
+
+/// Runs the tests of Rust.
+fn suites(root: &Path, arguments: Arguments) -> Result<Exit, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let nextest = Command::new(&cargo)
         .args(["nextest", "--version"])
@@ -37,7 +50,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         .status()
         .is_ok_and(|status| status.success());
     let mut command = Command::new(&cargo);
-    command.current_dir(&root);
+    command.current_dir(root);
     command.args(if nextest { &["nextest", "run"][..] } else { &["test"][..] });
     match &arguments.environment {
         Some(name) => {
@@ -81,7 +94,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         .filter(|name| crate::project::Project::find(name).is_ok_and(|project| has_cuda(&project)))
         .collect();
     let mut command = Command::new(&cargo);
-    command.current_dir(&root);
+    command.current_dir(root);
     command.args(if nextest { &["nextest", "run"][..] } else { &["test"][..] });
     for name in &featured {
         command.args(["--package", &format!("lockstep-env-{name}")]);

@@ -8,11 +8,13 @@ use lockstep_harness::html;
 use lockstep_harness::junit::{junit, junit_error};
 use lockstep_harness::keep::write_whole;
 use lockstep_harness::manifest::{Manifest, ToleranceMode};
+use lockstep_harness::recording;
 use lockstep_harness::report::{Finding, shown, thousands};
 use lockstep_harness::sides::{AgainstRust, Sides, open_pair};
-use lockstep_harness::tiers::TIERS;
+use lockstep_harness::tiers::{CheckOutcome, TIERS, TierReport};
 use lockstep_harness::verify::{Plan, Verification, verify};
 use lockstep_harness::watch::Stop;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -33,6 +35,9 @@ pub struct Arguments {
     /// Only these tiers (repeatable)
     #[arg(long, short, value_name = "TIER")]
     tier: Vec<String>,
+    /// Only play the kept traces against their recordings, where the reference can't run: a replay report
+    #[arg(long, conflicts_with_all = ["tier", "steps", "seed", "traces", "html", "junit"])]
+    recorded: bool,
     /// Free-running steps of each configuration, instead of the manifest's
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
@@ -66,6 +71,9 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         manifest.configuration(name)?;
     }
     check_names(manifest, &arguments)?;
+    if arguments.recorded {
+        return replay_report(&project, &arguments);
+    }
     let stop = Stop::on_signals().map_err(|error| Failure::usage(error.to_string()))?;
     let mut progress = Progress::new(arguments.json);
     let (sides, prepared) = project.sides(&arguments.backend, &arguments.reference, &mut progress)?;
@@ -133,6 +141,55 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         (true, false) if unwritten => Exit::Usage,
         (true, false) => Exit::Agree,
     })
+}
+
+/// What the kept traces show beside their recordings. It is no verification: nothing new was asked of the reference.
+fn replay_report(project: &Project, arguments: &Arguments) -> Result<Exit, Failure> {
+    let manifest = &project.manifest;
+    let mut progress = Progress::new(arguments.json);
+    let version = project.reference(arguments.reference.reference.as_deref())?.file.version;
+    let sides = project.backends_alone(&arguments.backend, &arguments.reference, &mut progress)?;
+    let reports = recording::replay_kept(manifest, &sides, &version, &arguments.backend, &arguments.configuration)?;
+    let agrees = reports.iter().all(TierReport::agrees);
+    let steps: u64 = reports.iter().map(|report| report.counts.recorded).sum();
+    if reports.is_empty() {
+        let name = &manifest.file.name;
+        return Err(Failure::usage(format!("{name} has no kept trace to replay\n(hint: lockstep verify {name})")));
+    }
+    if arguments.json {
+        let rows: Vec<_> = reports
+            .iter()
+            .map(|report| {
+                json!({
+                    "configuration": report.configuration, "agrees": report.agrees(), "counts": report.counts,
+                    "known_divergences": report.known, "checks": report.checks,
+                })
+            })
+            .collect();
+        print_json(&json!({
+            "replay_report": true, "environment": manifest.file.name, "backend": arguments.backend,
+            "reference": version, "agrees": agrees, "configurations": rows,
+        }))?;
+    } else {
+        for report in &reports {
+            for check in &report.checks {
+                if let CheckOutcome::Failed(why) = &check.outcome {
+                    diverged(&format!("{} does not hold in {}\n{why}\n", check.claim, report.configuration));
+                }
+            }
+            let passed = report.checks.iter().filter(|check| check.outcome == CheckOutcome::Passed).count();
+            let (count, steps) = (report.checks.len(), thousands(report.counts.recorded));
+            anstream::println!("{:<16} {passed} of {count} recordings, {steps} recorded steps", report.configuration);
+        }
+        if agrees {
+            let (backend, steps) = (&arguments.backend, thousands(steps));
+            agreed(&format!(
+                "replay report: {backend} agrees with recordings of reference {version} over {steps} steps"
+            ));
+        }
+        anstream::println!("no certificate rests on recordings; `lockstep verify {}` plays live", manifest.file.name);
+    }
+    Ok(if agrees { Exit::Agree } else { Exit::Diverged })
 }
 
 /// A page that was written.

@@ -3,4 +3,5 @@
 mod bad_input;
 #[path = "../common/mod.rs"]
 mod common;
+mod recordings;
 mod verbs;

@@ -75,31 +75,6 @@ fn a_finding_is_printed_where_nothing_can_be_written() {
 }
 
 #[test]
-fn a_finding_survives_a_full_disk() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let reference = edited_reference(folder.path(), "self.value -= 1", "self.value -= 2").display().to_string();
-    let full = folder.path().join("full");
-    std::fs::create_dir(&full).expect("the folder can be written");
-    let script = "mount -t tmpfs -o size=4k tmpfs \"$1\" && head -c 4096 /dev/zero > \"$1/filler\"; shift; exec \"$@\"";
-    let lockstep = env!("CARGO_BIN_EXE_lockstep");
-    let traces = full.display().to_string();
-    let output = std::process::Command::new("unshare")
-        .args(["--map-root-user", "--mount", "sh", "-c", script, "sh", &traces, lockstep, "verify", "counter"])
-        .args(["-c", "default", "--seed", "7", "--steps", "2000", "--reference", &reference, "--traces", &traces])
-        .env("TMPDIR", &traces)
-        .current_dir(clone())
-        .output()
-        .expect("unshare is there (package util-linux)");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    if text.contains("unshare failed") {
-        eprintln!("skipped: this machine allows no mount namespace, so no disk can be filled");
-        return;
-    }
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("{\"format\":\"lockstep/trace/1\""), "{text}");
-}
-
-#[test]
 fn an_exception_in_a_reference_shows_the_users_own_line() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let reference = edited_reference(folder.path(), "self.value -= 1", "self.value -= self.step_size");

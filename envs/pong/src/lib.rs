@@ -12,4 +12,4 @@ pub use rules::Pong;
 pub use state::State;
 pub use world::World;
 
-lockstep_core::export_env!(Pong);
+lockstep_core::export_env!(Pong, "rust.simd" => simd::open);

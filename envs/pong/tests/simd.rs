@@ -484,3 +484,91 @@ fn simd_refuses_the_rows_of_a_grain() {
     };
     assert!(matches!(simd.step_many(SETTLED, request, &mut Vec::new()), Err(Fault::Refused(_))));
 }
+
+/// One set of buffers for a driver of pong.
+struct Shown {
+    observations: Vec<f32>,
+    rewards: Vec<f32>,
+    flags: [Vec<u8>; 2],
+    finals: Vec<u8>,
+    deciders: Vec<u32>,
+}
+
+impl Shown {
+    fn new(lanes: usize) -> Self {
+        Shown {
+            observations: vec![f32::NAN; 8 * lanes],
+            rewards: vec![f32::NAN; lanes],
+            flags: [vec![7; lanes], vec![7; lanes]],
+            finals: vec![0; 32 * lanes],
+            deciders: vec![7; lanes],
+        }
+    }
+
+    fn outputs(&mut self) -> lockstep_core::driver::Outputs<'_> {
+        let [terminated, truncated] = &mut self.flags;
+        lockstep_core::driver::Outputs {
+            observations: bytemuck::cast_slice_mut(&mut self.observations),
+            rewards: bytemuck::cast_slice_mut(&mut self.rewards),
+            terminated,
+            truncated,
+            masks: &mut [],
+            final_observations: &mut self.finals,
+            deciders: &mut self.deciders,
+        }
+    }
+
+    fn bits(&self) -> (Vec<u32>, Vec<u32>, [Vec<u8>; 2], Vec<u32>) {
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
+        (bits(&self.observations), bits(&self.rewards), self.flags.clone(), self.deciders.clone())
+    }
+}
+
+#[test]
+fn training_on_simd_lanes_gives_the_bits_of_the_readable_backend() {
+    use lockstep_core::batch::ResetMode;
+    use lockstep_core::driver::{Starts, open_rules};
+    const LANES: usize = 45;
+    for frameskip in [1, 8] {
+        let options = || Options::new(json!({ "frameskip": frameskip }).as_object().expect("an object").clone());
+        let mut drivers = [
+            open_rules::<Pong>(options(), &Files::new(), LANES, ResetMode::Reference).expect("it opens"),
+            lockstep_env_pong::simd::open(options(), &Files::new(), LANES, ResetMode::Reference).expect("it opens"),
+        ];
+        let mut shown = [Shown::new(LANES), Shown::new(LANES)];
+        let starts: Vec<(u64, u64)> = (0..LANES as u64).map(|lane| (99, lane)).collect();
+        let mut noise = Noise(11);
+        for (driver, shown) in drivers.iter_mut().zip(&mut shown) {
+            driver.reset(Starts::At(&starts), None, &mut shown.outputs()).expect("it resets");
+        }
+        for step in 0..4000 {
+            // Mostly actions, as training gives them; sometimes tokens that only the judge gives.
+            let odd = step % 50 == 0;
+            let tokens: Vec<u32> =
+                (0..LANES).map(|_| if odd { noise.token() } else { noise.below(3) as u32 }).collect();
+            for (driver, shown) in drivers.iter_mut().zip(&mut shown) {
+                driver.step(&tokens, &mut shown.outputs()).expect("the tokens are defined");
+            }
+            assert_eq!(shown[0].bits(), shown[1].bits(), "step {step} of frameskip {frameskip}");
+            if step % 97 == 0 {
+                let lane = step % LANES;
+                let [readable, simd] = &mut drivers;
+                let saved = readable.save(lane, &shown[0].outputs()).expect("it is saved");
+                assert_eq!(simd.save(lane, &shown[1].outputs()).expect("it is saved"), saved, "saves are the same");
+                let other = (lane + 7) % LANES;
+                readable.restore(other, &saved, &mut shown[0].outputs()).expect("its own save");
+                simd.restore(other, &saved, &mut shown[1].outputs()).expect("the other backend's save");
+                let which: Vec<u8> = (0..LANES).map(|i| u8::from(i == step % 41)).collect();
+                for (driver, shown) in drivers.iter_mut().zip(&mut shown) {
+                    driver.reset(Starts::Next, Some(&which), &mut shown.outputs()).expect("it resets");
+                }
+                let states = drivers.each_ref().map(|driver| {
+                    let mut state = Vec::new();
+                    (0..LANES).for_each(|lane| driver.state(lane, &mut state));
+                    state
+                });
+                assert_eq!(states[0], states[1]);
+            }
+        }
+    }
+}

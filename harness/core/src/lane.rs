@@ -2,11 +2,10 @@
 
 use crate::bytes::{Reader, Writer};
 use crate::digest::Digest;
-use crate::draws::{Draws, below, draw_word};
 use crate::records::{DrawLog, HEAD_INJECT, HEAD_RESET, HEAD_STEP, Rows, TERMINATED, TRUNCATED};
-use crate::rules::{Mask, Out, Outcome, Refusal, Regions, Rules, Start};
+use crate::rules::{Outcome, Refusal, Rules};
+use crate::seat::{NoRows, Seat, Slices};
 use crate::shape::{Resets, Shape};
-use crate::token::decode_step;
 use bytemuck::Zeroable;
 
 /// What a lane's results follow, beside its state.
@@ -48,7 +47,7 @@ pub struct Lane<R: Rules> {
     pub source: Source,
     /// The rules' state.
     pub state: R::State,
-    regions: Slices,
+    pub(crate) regions: Slices,
     observation: Vec<u8>,
     rewards: Vec<R::Reward>,
     deciders: u32,
@@ -65,7 +64,7 @@ impl<R: Rules> Lane<R> {
             header: Header::default(),
             source: Source::Seeded,
             state: R::State::zeroed(),
-            regions: Slices(shape.regions.iter().map(|region| vec![0; region.bytes]).collect()),
+            regions: Slices::new(shape),
             observation: vec![0; shape.agents * shape.observation_bytes],
             rewards: vec![R::Reward::default(); shape.agents],
             deciders: 0,
@@ -100,27 +99,8 @@ impl<R: Rules> Lane<R> {
     pub fn reset(&mut self, world: &R::World, shape: &Shape) {
         self.log.clear();
         let mut log = std::mem::take(&mut self.log);
-        self.reset_logged(world, shape, &mut DrawLog { bytes: &mut log, count: 0, named: true });
+        self.seat().reset(world, shape, &mut DrawLog { bytes: &mut log, count: 0, named: true });
         self.log = log;
-    }
-
-    fn reset_logged(&mut self, world: &R::World, shape: &Shape, log: &mut DrawLog<'_>) {
-        let start = Start { seed: self.header.seed, stream: self.header.stream, episode: self.header.episode };
-        self.rewards.fill(R::Reward::default());
-        R::reset(
-            world,
-            &mut self.state,
-            &mut self.regions,
-            start,
-            &mut LaneDraws { header: &mut self.header, source: &mut self.source, log },
-            &mut LaneOut::<R> {
-                observation: &mut self.observation,
-                observation_bytes: shape.observation_bytes,
-                rewards: &mut self.rewards,
-                rows: None,
-            },
-        );
-        self.refresh(world, shape);
     }
 
     /// Plays the tokens of one step. At the end of an episode the header is already that of the next one, and the
@@ -128,13 +108,13 @@ impl<R: Rules> Lane<R> {
     pub fn step(&mut self, world: &R::World, shape: &Shape, tokens: &[u32]) -> Outcome {
         self.log.clear();
         let mut log = std::mem::take(&mut self.log);
-        let outcome =
-            self.step_logged(world, shape, tokens, &mut DrawLog { bytes: &mut log, count: 0, named: true }, None);
+        let outcome = self.play(world, shape, tokens, &mut DrawLog { bytes: &mut log, count: 0, named: true }, None);
         self.log = log;
         outcome
     }
 
-    fn step_logged(
+    #[inline]
+    fn play(
         &mut self,
         world: &R::World,
         shape: &Shape,
@@ -142,43 +122,27 @@ impl<R: Rules> Lane<R> {
         log: &mut DrawLog<'_>,
         rows: Option<&mut Rows>,
     ) -> Outcome {
-        decode_step(shape, self.deciders, &self.masks, tokens, &mut self.actions);
-        self.rewards.fill(R::Reward::default());
-        let mut outcome = R::step(
-            world,
-            &mut self.state,
-            &mut self.regions,
-            &self.actions,
-            &mut LaneDraws { header: &mut self.header, source: &mut self.source, log },
-            &mut LaneOut::<R> {
-                observation: &mut self.observation,
-                observation_bytes: shape.observation_bytes,
-                rewards: &mut self.rewards,
-                rows,
-            },
-        );
-        self.header.elapsed = self.header.elapsed.wrapping_add(1);
-        outcome.truncated |= shape.episode_steps_max.is_some_and(|limit| self.header.elapsed >= limit);
-        if outcome.terminated || outcome.truncated {
-            self.header.episode = self.header.episode.wrapping_add(1);
-            self.header.elapsed = 0;
-            self.header.draw_index = 0;
-        }
-        self.refresh(world, shape);
+        let mut actions = std::mem::take(&mut self.actions);
+        let mut seat = self.seat();
+        let outcome = match rows {
+            Some(rows) => seat.step(world, shape, tokens, &mut actions, log, Some(rows)),
+            None => seat.step(world, shape, tokens, &mut actions, log, NoRows),
+        };
+        self.actions = actions;
         outcome
     }
 
-    /// Derives deciders and masks from the state.
-    fn refresh(&mut self, world: &R::World, shape: &Shape) {
-        self.deciders = R::deciders(world, &self.state);
-        let words = shape.mask_words();
-        if words > 0 {
-            for agent in 0..shape.agents {
-                let mut mask = Mask::new(&mut self.masks[agent * words..(agent + 1) * words]);
-                if self.deciders >> agent & 1 == 1 {
-                    R::legal(world, &self.state, &self.regions, agent, &mut mask);
-                }
-            }
+    #[inline]
+    fn seat(&mut self) -> Seat<'_, R> {
+        Seat {
+            header: &mut self.header,
+            source: &mut self.source,
+            state: &mut self.state,
+            regions: &mut self.regions,
+            deciders: &mut self.deciders,
+            observation: &mut self.observation,
+            rewards: &mut self.rewards,
+            masks: &mut self.masks,
         }
     }
 
@@ -186,7 +150,7 @@ impl<R: Rules> Lane<R> {
     pub(crate) fn record_reset(&mut self, world: &R::World, form: &Form<'_>, buffer: &mut Vec<u8>) {
         let head = begin(buffer);
         let mut log = DrawLog { bytes: buffer, count: 0, named: form.named };
-        self.reset_logged(world, form.shape, &mut log);
+        self.seat().reset(world, form.shape, &mut log);
         let count = log.count;
         self.finish_record(world, form, buffer, head, HEAD_RESET, count);
     }
@@ -195,7 +159,7 @@ impl<R: Rules> Lane<R> {
     pub(crate) fn record_inject(&mut self, world: &R::World, form: &Form<'_>, buffer: &mut Vec<u8>) {
         let head = begin(buffer);
         self.rewards.fill(R::Reward::default());
-        self.refresh(world, form.shape);
+        self.seat().refresh(world, form.shape);
         self.finish_record(world, form, buffer, head, HEAD_INJECT, 0);
     }
 
@@ -211,7 +175,7 @@ impl<R: Rules> Lane<R> {
     ) -> Outcome {
         let head = begin(buffer);
         let mut log = DrawLog { bytes: buffer, count: 0, named: form.named };
-        let outcome = self.step_logged(world, form.shape, tokens, &mut log, rows.as_deref_mut());
+        let outcome = self.play(world, form.shape, tokens, &mut log, rows.as_deref_mut());
         let count = log.count;
         if let Some(rows) = rows {
             buffer.extend_from_slice(&((rows.bytes.len() / rows.row_bytes.max(1)) as u32).to_le_bytes());
@@ -248,18 +212,7 @@ impl<R: Rules> Lane<R> {
         digest: Option<Digest>,
         buffer: &mut Vec<u8>,
     ) {
-        let from = buffer.len();
-        buffer.resize(from + shape.canonical_bytes, 0);
-        let mut writer = Writer::new(&mut buffer[from..]);
-        R::canonical(world, &self.state, &mut writer);
-        assert_eq!(writer.remaining(), 0, "canonical wrote less than canonical_bytes");
-        for (region, bytes) in shape.regions.iter().zip(&self.regions.0).filter(|(region, _)| region.canonical) {
-            debug_assert_eq!(region.bytes, bytes.len());
-            match digest {
-                Some(digest) => buffer.extend_from_slice(&digest.of(0, bytes).to_le_bytes()),
-                None => buffer.extend_from_slice(bytes),
-            }
-        }
+        append_canonical::<R>(world, shape, &self.state, &self.regions, digest, buffer);
     }
 
     /// Sets header, draws, state and observations from outside.
@@ -299,32 +252,13 @@ impl<R: Rules> Lane<R> {
         self.observation.copy_from_slice(observation);
         self.header = header;
         self.source = source;
-        self.refresh(world, shape);
+        self.seat().refresh(world, shape);
         Ok(())
     }
 
     /// Appends all of the lane.
     pub fn snapshot(&self, out: &mut Vec<u8>) {
-        let header = &self.header;
-        for word in [header.seed, header.stream, self.chain] {
-            out.extend_from_slice(&word.to_le_bytes());
-        }
-        for word in [header.episode, header.elapsed, header.draw_index] {
-            out.extend_from_slice(&word.to_le_bytes());
-        }
-        match &self.source {
-            Source::Seeded => out.extend_from_slice(&[0; 12]),
-            Source::Listed { values, place } => {
-                for word in [1, *place as u32, values.len() as u32] {
-                    out.extend_from_slice(&word.to_le_bytes());
-                }
-                out.extend_from_slice(bytemuck::cast_slice(values));
-            }
-        }
-        out.extend_from_slice(bytemuck::bytes_of(&self.state));
-        for region in &self.regions.0 {
-            out.extend_from_slice(region);
-        }
+        append_seat::<R>(&self.header, &self.source, &self.state, &self.regions, self.chain, out);
         out.extend_from_slice(&self.observation);
         out.extend_from_slice(bytemuck::cast_slice(&self.rewards));
     }
@@ -335,42 +269,14 @@ impl<R: Rules> Lane<R> {
     /// If the bytes are not a snapshot of this configuration.
     pub fn restore(&mut self, world: &R::World, shape: &Shape, bytes: &[u8]) -> Result<(), Refusal> {
         let mut input = Reader::new(bytes);
-        let (seed, stream, chain) = (input.u64()?, input.u64()?, input.u64()?);
-        let (episode, elapsed, draw_index) = (input.u32()?, input.u32()?, input.u32()?);
-        let (listed, place, count) = (input.u32()?, input.u32()?, input.u32()?);
-        let source = match listed {
-            0 => Source::Seeded,
-            1 => Source::Listed { values: input.u32s(count as usize)?, place: place as usize },
-            other => return Err(Refusal(format!("a snapshot has draw source {other}"))),
-        };
-        let fixed: usize = size_of::<R::State>()
-            + self.regions.0.iter().map(Vec::len).sum::<usize>()
-            + self.observation.len()
-            + size_of_val(&self.rewards[..]);
-        if input.rest().len() != fixed {
-            return Err(Refusal(format!("a snapshot has {} bytes of state, not {fixed}", input.rest().len())));
-        }
-        bytemuck::bytes_of_mut(&mut self.state).copy_from_slice(input.take(size_of::<R::State>())?);
-        for region in &mut self.regions.0 {
-            let size = region.len();
-            region.copy_from_slice(input.take(size)?);
-        }
+        let rest = self.observation.len() + size_of_val(&self.rewards[..]);
+        (self.header, self.source, self.chain) = read_seat::<R>(&mut input, &mut self.state, &mut self.regions, rest)?;
         let size = self.observation.len();
         self.observation.copy_from_slice(input.take(size)?);
         bytemuck::cast_slice_mut(&mut self.rewards).copy_from_slice(input.rest());
-        self.header = Header { seed, stream, episode, elapsed, draw_index };
-        self.source = source;
-        self.chain = chain;
         self.log.clear();
-        self.refresh(world, shape);
+        self.seat().refresh(world, shape);
         Ok(())
-    }
-
-    /// Writes into buffers of a batch what the last step or reset left: observations, rewards, masks.
-    pub(crate) fn copy_out(&self, observation: &mut [u8], rewards: &mut [R::Reward], masks: &mut [u32]) {
-        observation.copy_from_slice(&self.observation);
-        rewards.copy_from_slice(&self.rewards);
-        masks.copy_from_slice(&self.masks);
     }
 
     /// Whether the driver has to reset after an episode.
@@ -395,114 +301,83 @@ fn begin(buffer: &mut Vec<u8>) -> usize {
     head
 }
 
-#[derive(Clone)]
-struct Slices(Vec<Vec<u8>>);
-
-impl Regions for Slices {
-    #[inline]
-    fn load8(&self, region: usize, offset: u32) -> u8 {
-        self.0[region][offset as usize]
-    }
-
-    #[inline]
-    fn store8(&mut self, region: usize, offset: u32, value: u8) {
-        self.0[region][offset as usize] = value;
-    }
-
-    #[inline]
-    fn load32(&self, region: usize, offset: u32) -> u32 {
-        debug_assert_eq!(offset % 4, 0);
-        let bytes = &self.0[region][offset as usize..][..4];
-        u32::from_le_bytes(bytes.try_into().expect("four bytes"))
-    }
-
-    #[inline]
-    fn store32(&mut self, region: usize, offset: u32, value: u32) {
-        debug_assert_eq!(offset % 4, 0);
-        self.0[region][offset as usize..][..4].copy_from_slice(&value.to_le_bytes());
-    }
-
-    fn clear(&mut self, region: usize) {
-        self.0[region].fill(0);
-    }
-}
-
-struct LaneDraws<'a, 'b> {
-    header: &'a mut Header,
-    source: &'a mut Source,
-    log: &'a mut DrawLog<'b>,
-}
-
-impl LaneDraws<'_, '_> {
-    #[inline]
-    fn next(&mut self) -> (u32, bool) {
-        match self.source {
-            Source::Seeded => {
-                let header = &mut *self.header;
-                let word = draw_word(header.seed, header.stream, header.episode, header.draw_index);
-                header.draw_index = header.draw_index.wrapping_add(1);
-                (word, false)
-            }
-            Source::Listed { values, place } => {
-                let value = values.get(*place).copied().unwrap_or(0);
-                *place += 1;
-                (value, true)
-            }
+/// Appends the canonical part of a record: regions as digests, or in full where there is no digest.
+pub(crate) fn append_canonical<R: Rules>(
+    world: &R::World,
+    shape: &Shape,
+    state: &R::State,
+    regions: &Slices,
+    digest: Option<Digest>,
+    buffer: &mut Vec<u8>,
+) {
+    let from = buffer.len();
+    buffer.resize(from + shape.canonical_bytes, 0);
+    let mut writer = Writer::new(&mut buffer[from..]);
+    R::canonical(world, state, &mut writer);
+    assert_eq!(writer.remaining(), 0, "canonical wrote less than canonical_bytes");
+    for (region, bytes) in shape.regions.iter().zip(&regions.0).filter(|(region, _)| region.canonical) {
+        debug_assert_eq!(region.bytes, bytes.len());
+        match digest {
+            Some(digest) => buffer.extend_from_slice(&digest.of(0, bytes).to_le_bytes()),
+            None => buffer.extend_from_slice(bytes),
         }
     }
 }
 
-impl Draws for LaneDraws<'_, '_> {
-    #[inline]
-    fn below(&mut self, bound: u32, site: u32) -> u32 {
-        let (word, listed) = self.next();
-        let value = if listed { word % bound } else { below(word, bound) };
-        self.log.push(site, u64::from(bound), u64::from(value));
-        value
+/// Appends header, draws, state and regions: the part of a snapshot that lane and batch share.
+pub(crate) fn append_seat<R: Rules>(
+    header: &Header,
+    source: &Source,
+    state: &R::State,
+    regions: &Slices,
+    chain: u64,
+    out: &mut Vec<u8>,
+) {
+    for word in [header.seed, header.stream, chain] {
+        out.extend_from_slice(&word.to_le_bytes());
     }
-
-    #[inline]
-    fn word(&mut self, site: u32) -> u32 {
-        let (word, _) = self.next();
-        self.log.push(site, 1 << 32, u64::from(word));
-        word
+    for word in [header.episode, header.elapsed, header.draw_index] {
+        out.extend_from_slice(&word.to_le_bytes());
     }
-
-    #[inline]
-    fn note(&mut self, bound: u64, value: u64, site: u32) {
-        self.log.push(site, bound, value);
+    match source {
+        Source::Seeded => out.extend_from_slice(&[0; 12]),
+        Source::Listed { values, place } => {
+            for word in [1, *place as u32, values.len() as u32] {
+                out.extend_from_slice(&word.to_le_bytes());
+            }
+            out.extend_from_slice(bytemuck::cast_slice(values));
+        }
+    }
+    out.extend_from_slice(bytemuck::bytes_of(state));
+    for region in &regions.0 {
+        out.extend_from_slice(region);
     }
 }
 
-struct LaneOut<'a, R: Rules> {
-    observation: &'a mut [u8],
-    observation_bytes: usize,
-    rewards: &'a mut [R::Reward],
-    rows: Option<&'a mut Rows>,
-}
-
-impl<R: Rules> Out<R::Reward> for LaneOut<'_, R> {
-    #[inline]
-    fn observation(&mut self, agent: usize) -> Option<Writer<'_>> {
-        let from = agent * self.observation_bytes;
-        Some(Writer::new(&mut self.observation[from..from + self.observation_bytes]))
+/// Takes back what [`append_seat`] wrote, behind which `rest` bytes have to stand; returns header, draws and chain.
+/// Nothing is changed if the bytes are refused.
+pub(crate) fn read_seat<R: Rules>(
+    input: &mut Reader<'_>,
+    state: &mut R::State,
+    regions: &mut Slices,
+    rest: usize,
+) -> Result<(Header, Source, u64), Refusal> {
+    let (seed, stream, chain) = (input.u64()?, input.u64()?, input.u64()?);
+    let (episode, elapsed, draw_index) = (input.u32()?, input.u32()?, input.u32()?);
+    let (listed, place, count) = (input.u32()?, input.u32()?, input.u32()?);
+    let source = match listed {
+        0 => Source::Seeded,
+        1 => Source::Listed { values: input.u32s(count as usize)?, place: place as usize },
+        other => return Err(Refusal(format!("a snapshot has draw source {other}"))),
+    };
+    let fixed = size_of::<R::State>() + regions.0.iter().map(Vec::len).sum::<usize>() + rest;
+    if input.rest().len() != fixed {
+        return Err(Refusal(format!("a snapshot has {} bytes of state, not {fixed}", input.rest().len())));
     }
-
-    #[inline]
-    fn reward(&mut self, agent: usize, value: R::Reward) {
-        self.rewards[agent] = value;
+    bytemuck::bytes_of_mut(state).copy_from_slice(input.take(size_of::<R::State>())?);
+    for region in &mut regions.0 {
+        let size = region.len();
+        region.copy_from_slice(input.take(size)?);
     }
-
-    #[inline]
-    fn wants(&self, grain: usize) -> bool {
-        self.rows.as_ref().is_some_and(|rows| rows.grain == grain)
-    }
-
-    #[inline]
-    fn row(&mut self, grain: usize) -> Option<Writer<'_>> {
-        let rows = self.rows.as_deref_mut().filter(|rows| rows.grain == grain)?;
-        let from = rows.bytes.len();
-        rows.bytes.resize(from + rows.row_bytes, 0);
-        Some(Writer::new(&mut rows.bytes[from..]))
-    }
+    Ok((Header { seed, stream, episode, elapsed, draw_index }, source, chain))
 }

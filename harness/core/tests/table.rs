@@ -5,7 +5,8 @@ mod common;
 use common::{Toy, Words, forms, world};
 use lockstep_core::Rules;
 use lockstep_core::batch::{Batch, Buffers, ResetMode};
-use lockstep_core::table::{RawBuffers, TABLE_VERSION, Table};
+use lockstep_core::driver::open_rules;
+use lockstep_core::table::{self, Entry, RawBuffers, RawEpisode, RawStart, TABLE_VERSION, Table};
 use lockstep_env_counter::{Counter, lockstep_env_v1 as counter};
 use serde_json::{Value, json};
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -16,18 +17,40 @@ extern "C" fn toy_text() -> *const c_char {
     c"name = \"toy\"".as_ptr()
 }
 
-static TOY: Table = Table::of::<Toy>(toy_text, toy_text);
+extern "C" fn toy_backends() -> *const c_char {
+    c"[\"rust\"]".as_ptr()
+}
+
+const TOYS: &[Entry] = &[("rust", open_rules::<Toy>)];
+
+unsafe extern "C" fn toy_open(
+    request: *const c_char,
+    lanes: usize,
+    mode: *const c_char,
+    error: *mut c_char,
+    error_size: usize,
+) -> *mut c_void {
+    // SAFETY: the caller's promise to the table.
+    unsafe { table::open(TOYS, request, lanes, mode, error, error_size) }
+}
+
+static TOY: Table = Table::new(toy_text, toy_text, toy_backends, toy_open);
 
 /// A batch behind a table, closed when it goes.
 struct Loaded {
     table: &'static Table,
     handle: *mut c_void,
+    lanes: usize,
 }
 
 impl Loaded {
     fn open(table: &'static Table, options: &Value, lanes: usize, mode: &str) -> Self {
-        match open(table, &json!({"options": options}).to_string(), lanes, mode, 200) {
-            Ok(handle) => Loaded { table, handle },
+        Loaded::on_threads(table, options, lanes, mode, 1)
+    }
+
+    fn on_threads(table: &'static Table, options: &Value, lanes: usize, mode: &str, threads: usize) -> Self {
+        match open(table, &json!({"options": options, "threads": threads}).to_string(), lanes, mode, 200) {
+            Ok(handle) => Loaded { table, handle, lanes },
             Err(error) => panic!("{options} in mode {mode}: {}", error.to_string_lossy()),
         }
     }
@@ -52,11 +75,34 @@ impl Loaded {
         }
     }
 
+    /// Lane i starts at stream i of the seed.
     fn reset<W>(&mut self, seed: u64, which: Option<&[u8]>, results: &mut Results<W>) -> Result<(), String> {
+        let starts: Vec<RawStart> = (0..self.lanes as u64).map(|stream| RawStart { seed, stream }).collect();
         let which = which.map_or(std::ptr::null(), <[u8]>::as_ptr);
         // SAFETY: the handle is open and the buffers were made for its shape.
-        let status = unsafe { (self.table.reset)(self.handle, seed, which, &results.raw()) };
+        let status = unsafe { (self.table.reset)(self.handle, starts.as_ptr(), which, &results.raw()) };
         self.told(status)
+    }
+
+    /// Each lane starts its next episode.
+    fn next<W>(&mut self, results: &mut Results<W>) -> Result<(), String> {
+        // SAFETY: as above.
+        let status = unsafe { (self.table.reset)(self.handle, std::ptr::null(), std::ptr::null(), &results.raw()) };
+        self.told(status)
+    }
+
+    fn set<W>(&mut self, lane: usize, episode: &RawEpisode, results: &mut Results<W>) -> Result<(), String> {
+        // SAFETY: the handle is open, and the pointers of the episode are those of the test's slices.
+        let status = unsafe { (self.table.set)(self.handle, lane, episode, &results.raw()) };
+        self.told(status)
+    }
+
+    fn state(&mut self, lane: usize) -> Vec<u8> {
+        let mut bytes = vec![0; 4096];
+        // SAFETY: the handle is open and the buffer has that many bytes.
+        let size = unsafe { (self.table.state)(self.handle, lane, bytes.as_mut_ptr(), bytes.len()) };
+        bytes.truncate(usize::try_from(size).expect("the lane exists"));
+        bytes
     }
 
     fn step<W>(&mut self, tokens: &[u32], results: &mut Results<W>) -> Result<(), String> {
@@ -68,8 +114,9 @@ impl Loaded {
     /// Asks with a buffer of `size` bytes; returns what the call returned and the buffer.
     fn save_into(&mut self, lane: usize, size: usize) -> (i64, Vec<u8>) {
         let mut bytes = vec![0xA5; size];
-        // SAFETY: the handle is open and the buffer has `size` bytes.
-        let needed = unsafe { (self.table.save)(self.handle, lane, bytes.as_mut_ptr(), size) };
+        let mut shown = Results::<f64>::sized(&self.shape(), self.lanes);
+        // SAFETY: the handle is open, the buffer has `size` bytes, the others are at least those of the shape.
+        let needed = unsafe { (self.table.save)(self.handle, lane, &shown.raw(), bytes.as_mut_ptr(), size) };
         (needed, bytes)
     }
 
@@ -82,8 +129,13 @@ impl Loaded {
     }
 
     fn restore(&mut self, lane: usize, bytes: &[u8]) -> Result<(), String> {
-        // SAFETY: the handle is open.
-        let status = unsafe { (self.table.restore)(self.handle, lane, bytes.as_ptr(), bytes.len()) };
+        let mut shown = Results::<f64>::sized(&self.shape(), self.lanes);
+        self.restore_into(lane, bytes, &mut shown)
+    }
+
+    fn restore_into<W>(&mut self, lane: usize, bytes: &[u8], results: &mut Results<W>) -> Result<(), String> {
+        // SAFETY: the handle is open, and the buffers are at least those of its shape.
+        let status = unsafe { (self.table.restore)(self.handle, lane, bytes.as_ptr(), bytes.len(), &results.raw()) };
         self.told(status)
     }
 }
@@ -158,6 +210,7 @@ impl<W> Results<W> {
             truncated: self.truncated.as_mut_ptr(),
             masks: if self.masks.is_empty() { std::ptr::null_mut() } else { self.masks.as_mut_ptr() },
             final_observations: self.final_observations.as_mut_ptr(),
+            deciders: std::ptr::null_mut(),
         }
     }
 
@@ -196,6 +249,7 @@ fn the_shape_is_json_and_names_the_environment() {
         "width": 1,
         "action": {"kind": "discrete", "count": 4, "extra": 0, "mask": true},
         "observation_bytes": 12,
+        "state_bytes": 24,
         "mask_words": 1,
         "reward": "f32",
         "episode_steps_max": 64,
@@ -218,6 +272,9 @@ fn open_tells_what_is_wrong() {
         (r#"{"options": {"speed": 3}}"#, 1, "same_step", "unknown option speed"),
         (r#"{"options": {"agents": 3}}"#, 1, "same_step", "option agents is 3, not a whole number from 1 to 2"),
         (r#"{"options": {"memory": 5}}"#, 1, "same_step", "option memory is 5, not 0 or 65536"),
+        (r#"{"backend": "cuda"}"#, 1, "same_step", "there is no backend \"cuda\" here, only rust"),
+        (r#"{"threads": 0}"#, 1, "same_step", "threads is 0, not a number from 1 to 1024"),
+        (r#"{"threads": "two"}"#, 1, "same_step", "threads is \"two\", not a number from 1 to 1024"),
         ("{}", 1, "some_step", "there is no reset mode \"some_step\""),
         ("{}", 1, "", "there is no reset mode \"\""),
         ("{}", 0, "same_step", "a batch has 1 to 2^24 lanes, not 0"),
@@ -301,8 +358,9 @@ fn buffers_that_nobody_reads_may_be_null() {
     let mut expected = Results::<f32>::sized(&loaded.shape(), lanes);
     let mut observed = expected.clone();
     let raw = RawBuffers { masks: std::ptr::null_mut(), final_observations: std::ptr::null_mut(), ..observed.raw() };
+    let starts: Vec<RawStart> = (0..lanes as u64).map(|stream| RawStart { seed: SEED, stream }).collect();
     // SAFETY: the handle is open, the other buffers are of its shape, and these two may be null.
-    let status = unsafe { (loaded.table.reset)(loaded.handle, SEED, std::ptr::null(), &raw) };
+    let status = unsafe { (loaded.table.reset)(loaded.handle, starts.as_ptr(), std::ptr::null(), &raw) };
     loaded.told(status).expect("lanes can be reset");
     read.reset(SEED, None, &mut expected).expect("lanes can be reset");
     let mut words = Words::new(51);
@@ -384,4 +442,109 @@ fn a_panic_of_the_rules_is_told_as_an_error() {
     // Each draw is a 7 with one chance in ten, so 1,000 draws without one do not happen.
     let told = (0..125).find_map(|_| loaded.step(&[0; 8], &mut results).err());
     assert_eq!(told.as_deref(), Some("the environment panicked; the batch must be closed"));
+}
+
+#[test]
+fn threads_change_no_result() {
+    for (mode, resets_itself) in [("next_step", false), ("same_step", false), ("disabled", false), ("reference", true)]
+    {
+        for mut options in forms() {
+            options["resets_itself"] = resets_itself.into();
+            let lanes = 7;
+            let shape = Loaded::open(&TOY, &options, lanes, mode).shape();
+            for threads in [2, 3, 64] {
+                let mut many = Loaded::on_threads(&TOY, &options, lanes, mode, threads);
+                let mut observed = Results::<f64>::sized(&many.shape(), lanes);
+                let mut alone = Loaded::open(&TOY, &options, lanes, mode);
+                let mut expected = Results::<f64>::sized(&alone.shape(), lanes);
+                alone.reset(SEED, None, &mut expected).expect("lanes can be reset");
+                many.reset(SEED, None, &mut observed).expect("lanes can be reset");
+                let mut words = Words::new(60);
+                for step in 0..200 {
+                    let count = expected.rewards.len() * shape["width"].as_u64().expect("a number") as usize;
+                    let continuous = shape["action"]["kind"] == "continuous";
+                    let tokens: Vec<u32> = (0..count)
+                        .map(|_| if continuous { words.word() & 0x7FFF_FFFF } else { words.word() })
+                        .collect();
+                    let told = alone.step(&tokens, &mut expected);
+                    assert_eq!(many.step(&tokens, &mut observed), told, "{options} {mode} {threads}");
+                    assert_eq!(observed, expected, "step {step} of {options} in {mode} on {threads} threads");
+                    if told.is_err() || step % 50 == 49 {
+                        alone.next(&mut expected).expect("lanes can be reset");
+                        many.next(&mut observed).expect("lanes can be reset");
+                        assert_eq!(observed, expected);
+                    }
+                }
+                for lane in 0..lanes {
+                    assert_eq!((many.save(lane), many.state(lane)), (alone.save(lane), alone.state(lane)));
+                    let saved = alone.save(lane);
+                    many.restore_into(lane, &saved, &mut observed).expect("it is of this configuration");
+                    alone.restore_into(lane, &saved, &mut expected).expect("it is of this configuration");
+                }
+                assert_eq!(observed, expected, "what a restored lane shows");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_next_episode_is_the_one_after_the_lane_s_own() {
+    let options = json!({"agents": 2});
+    let mut loaded = Loaded::open(&counter, &options, 2, "disabled");
+    let mut results = Results::<f32>::sized(&loaded.shape(), 2);
+    loaded.reset(SEED, None, &mut results).expect("lanes can be reset");
+    // Within an episode: the next one. After its end: the one that the last step began.
+    loaded.next(&mut results).expect("lanes can be reset");
+    assert_eq!(u32::from_le_bytes(loaded.save(0)[25..29].try_into().expect("four bytes")), 1);
+    let mut words = Words::new(61);
+    let over = (0..1000).find(|_| {
+        let tokens: Vec<_> = (0..4).map(|_| words.word()).collect();
+        loaded.step(&tokens, &mut results).expect("nobody has finished");
+        results.terminated[0] + results.truncated[0] + results.terminated[1] + results.truncated[1] > 0
+    });
+    assert!(over.is_some(), "an episode has a time limit");
+    let ended = usize::from(results.terminated[0] + results.truncated[0] == 0);
+    loaded.next(&mut results).expect("lanes can be reset");
+    assert_eq!(u32::from_le_bytes(loaded.save(ended)[25..29].try_into().expect("four bytes")), 2);
+    assert!(loaded.step(&[0; 4], &mut results).is_ok(), "every lane can be stepped");
+}
+
+#[test]
+fn a_lane_can_be_set_to_the_state_of_another() {
+    let options = json!({"agents": 2});
+    let mut loaded = Loaded::open(&counter, &options, 2, "same_step");
+    let mut results = Results::<f32>::sized(&loaded.shape(), 2);
+    loaded.reset(SEED, None, &mut results).expect("lanes can be reset");
+    let mut words = Words::new(62);
+    for _ in 0..9 {
+        let tokens: Vec<_> = (0..4).map(|_| words.word()).collect();
+        loaded.step(&tokens, &mut results).expect("the tokens are valid");
+    }
+    let state = loaded.state(0);
+    let observations = results.observations[..24].to_vec();
+    let draws = [3, 1, 2];
+    let episode = RawEpisode {
+        seed: 1,
+        stream: 2,
+        episode: 3,
+        elapsed: 9,
+        draw_index: 0,
+        listed: 1,
+        draws: draws.as_ptr(),
+        draw_count: draws.len(),
+        state: state.as_ptr(),
+        state_size: state.len(),
+        observations: observations.as_ptr(),
+        observations_size: observations.len(),
+    };
+    loaded.set(1, &episode, &mut results).expect("the state is of this configuration");
+    assert_eq!(loaded.state(1), state);
+    assert_eq!(results.observations[24..], observations);
+    assert_eq!((results.rewards[2], results.masks[2..].to_vec()), (0.0, results.masks[..2].to_vec()));
+    let short = RawEpisode { state_size: state.len() - 1, ..episode };
+    assert_eq!(loaded.set(0, &short, &mut results), Err("a state has 24 bytes, not 23".into()));
+    assert_eq!(loaded.set(2, &episode, &mut results), Err("there is no lane 2".into()));
+    let started = RawEpisode { state: std::ptr::null(), listed: 0, ..episode };
+    loaded.set(0, &started, &mut results).expect("an episode can be started");
+    assert_eq!(loaded.save(0)[25..29], 3u32.to_le_bytes());
 }

@@ -125,6 +125,27 @@ impl Side {
         self.hello()
     }
 
+    /// Puts something between the judge and the side, and says hello again through it.
+    ///
+    /// # Errors
+    /// As [`Side::connect`].
+    pub fn tap(&mut self, tap: impl FnOnce(Box<dyn Channel>) -> Box<dyn Channel>) -> Result<(), SideError> {
+        struct Nobody;
+        impl Channel for Nobody {
+            fn send(&mut self, _: u32, _: Verb, _: &[u8], _: Duration) -> Result<(), SideError> {
+                unreachable!("it stands in for a moment")
+            }
+            fn receive(&mut self, _: u32, _: Verb, _: &mut Vec<u8>, _: Duration) -> Result<bool, SideError> {
+                unreachable!("it stands in for a moment")
+            }
+            fn restart(&mut self) -> Result<(), SideError> {
+                unreachable!("it stands in for a moment")
+            }
+        }
+        self.channel = tap(std::mem::replace(&mut self.channel, Box::new(Nobody)));
+        self.restart()
+    }
+
     /// CPU seconds of its process so far.
     pub fn cpu_seconds(&self) -> Option<f64> {
         self.channel.cpu_seconds()

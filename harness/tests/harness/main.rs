@@ -6,3 +6,4 @@ mod hello;
 mod overhead;
 mod planted_backends;
 mod planted_bugs;
+mod recordings;

@@ -295,7 +295,8 @@ impl Field {
         self.held.retain(|(held, _)| *held != lane);
     }
 
-    fn view(&self, state: &State) -> [f32; 8] {
+    /// What the readable backend would show of this state.
+    pub(super) fn view(&self, state: &State) -> [f32; 8] {
         let mut bytes = [0; 32];
         Pong::observe(&self.world, state, &NoRegions, 0, &mut Writer::new(&mut bytes));
         std::array::from_fn(|i| f32::from_le_bytes(bytes[4 * i..4 * i + 4].try_into().expect("four bytes")))

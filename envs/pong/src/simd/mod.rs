@@ -10,6 +10,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod backend;
+mod driver;
 mod field;
 mod instructions;
 mod ledger;
@@ -19,6 +20,7 @@ mod rules;
 mod vector;
 
 pub use backend::Simd;
+pub use driver::open;
 pub use field::{Field, Layout, Outputs};
 pub use instructions::Instructions;
 pub use ledger::Point;

@@ -1,0 +1,196 @@
+//! An environment's library: found, loaded, checked, and asked what it is.
+//!
+//! A library that was loaded stays loaded until the process ends: threads of its own may still be in it.
+
+use crate::Error;
+use crate::lanes::Lanes;
+use crate::replay;
+use lockstep_core::table::{TABLE_VERSION, Table};
+use lockstep_harness::manifest::{Action, Configuration, Field, Manifest};
+use pyo3::exceptions::{PyFileNotFoundError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use serde_json::{Value, json};
+use std::ffi::{CStr, c_char};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const SYMBOL: &str = "lockstep_env_v1";
+
+/// What was loaded.
+pub struct Loaded {
+    /// The table in the library.
+    pub table: &'static Table,
+    /// The manifest that it carries.
+    pub manifest: Manifest,
+}
+
+/// The library of one environment.
+#[pyclass(frozen, module = "lockstep_rl._core")]
+pub struct Library {
+    loaded: Arc<Loaded>,
+    path: PathBuf,
+    backends: Vec<String>,
+}
+
+#[pymethods]
+impl Library {
+    #[new]
+    fn new(path: PathBuf) -> PyResult<Self> {
+        if !path.is_file() {
+            let path = path.display();
+            return Err(PyFileNotFoundError::new_err(format!("there is no library {path}: give the path of one")));
+        }
+        let table = load(&path)?;
+        let [manifest, backends] = [table.manifest, table.backends].map(|get| said(get()));
+        let manifest = Manifest::parse(&manifest).map_err(|error| {
+            Error::new_err(format!("{} carries a manifest that is not valid: {error}", path.display()))
+        })?;
+        let backends = serde_json::from_str(&backends)
+            .map_err(|error| Error::new_err(format!("{} names its backends wrongly: {error}", path.display())))?;
+        Ok(Library { loaded: Arc::new(Loaded { table, manifest }), path, backends })
+    }
+
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        &self.loaded.manifest.file.name
+    }
+
+    #[getter]
+    fn title(&self) -> &str {
+        &self.loaded.manifest.file.title
+    }
+
+    #[getter]
+    fn backends(&self) -> Vec<String> {
+        self.backends.clone()
+    }
+
+    #[getter]
+    fn configurations(&self) -> Vec<String> {
+        self.loaded.manifest.configurations().iter().map(|configuration| configuration.name.clone()).collect()
+    }
+
+    /// What a configuration is, as JSON.
+    fn configuration(&self, name: &str) -> PyResult<String> {
+        let manifest = &self.loaded.manifest;
+        let configuration = self.find(name)?;
+        let playable: Vec<&String> = self
+            .backends
+            .iter()
+            .filter(|backend| {
+                let listed = manifest.file.backends.get(*backend).and_then(|row| row.configurations.as_ref());
+                listed.is_none_or(|listed| listed.iter().any(|listed| listed == name))
+            })
+            .collect();
+        let about = manifest.file.configurations[name].about.clone();
+        Ok(described(configuration, about, &playable, manifest.file.picture.is_some()).to_string())
+    }
+
+    /// Opens lanes.
+    #[pyo3(signature = (configuration, *, backend, lanes, mode, threads, buffers, wraps, options, files))]
+    #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
+    fn open(
+        &self,
+        py: Python<'_>,
+        configuration: &str,
+        backend: &str,
+        lanes: usize,
+        mode: &str,
+        threads: usize,
+        buffers: usize,
+        wraps: bool,
+        options: &str,
+        files: &str,
+    ) -> PyResult<Lanes> {
+        let configuration = self.find(configuration)?.clone();
+        let json = |text: &str| {
+            serde_json::from_str::<Value>(text).map_err(|error| PyValueError::new_err(format!("not JSON: {error}")))
+        };
+        let request = json!({"backend": backend, "options": json(options)?, "files": json(files)?, "threads": threads});
+        Lanes::open(py, self.loaded.clone(), configuration, &request, lanes, mode, buffers, wraps)
+    }
+
+    /// Plays the text of a trace file; see `replay.rs` for what comes back.
+    fn replay<'py>(&self, py: Python<'py>, backend: &str, text: &str) -> PyResult<Bound<'py, PyTuple>> {
+        replay::replay(py, &self.loaded, backend, text)
+    }
+}
+
+impl Library {
+    fn find(&self, name: &str) -> PyResult<&Configuration> {
+        self.loaded.manifest.configuration(name).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+}
+
+/// Loads the library and finds its table.
+fn load(path: &std::path::Path) -> PyResult<&'static Table> {
+    let shown = path.display();
+    // SAFETY: loading runs what the library has for that. Whoever names a library trusts it, as the documentation says.
+    let library = unsafe { libloading::Library::new(path) }
+        .map_err(|error| Error::new_err(format!("{shown} can't be loaded: {error} (is it built for this machine?)")))?;
+    // SAFETY: the symbol is that of a static, so what is found is the address of one.
+    let symbol = unsafe { library.get::<*const u32>(SYMBOL) };
+    let words: *const u32 = match symbol {
+        Ok(symbol) => *symbol,
+        Err(_) => {
+            return Err(Error::new_err(format!(
+                "{shown} exports no {SYMBOL}: it is no Lockstep environment, or its crate does not call export_env!"
+            )));
+        }
+    };
+    // SAFETY: every version of the table begins with two words, its version and its size.
+    let (version, size) = unsafe { (words.read(), words.add(1).read()) };
+    if (version, size as usize) != (TABLE_VERSION, size_of::<Table>()) {
+        return Err(Error::new_err(format!(
+            "{shown} has version {version} of the table of functions, with {size} bytes; this lockstep_rl reads version \
+             {TABLE_VERSION}, with {} bytes: build both from the same lockstep",
+            size_of::<Table>()
+        )));
+    }
+    std::mem::forget(library);
+    // SAFETY: version and size say that this is the table that we know, and the library is never unloaded.
+    Ok(unsafe { &*words.cast::<Table>() })
+}
+
+/// A text of the library.
+pub fn said(text: *const c_char) -> String {
+    // SAFETY: the table's functions give C strings that live longer than this call.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+fn described(configuration: &Configuration, about: Option<String>, backends: &[&String], picture: bool) -> Value {
+    let action = match &configuration.action {
+        Action::Discrete { names, mask, .. } => json!({"kind": "discrete", "names": names, "mask": mask}),
+        Action::Continuous { low, high } => json!({"kind": "continuous", "low": low, "high": high}),
+    };
+    let fields = |fields: &[Field]| -> Vec<Value> {
+        fields
+            .iter()
+            .map(|field| json!({"name": field.name, "dtype": field.dtype.name(), "shape": field.shape}))
+            .collect()
+    };
+    json!({
+        "name": configuration.name,
+        "about": about,
+        "hash": configuration.hash,
+        "agents": configuration.agents,
+        "width": configuration.width,
+        "action": action,
+        "observation": fields(&configuration.observation),
+        "canonical": fields(&configuration.canonical),
+        "reward": configuration.reward.name(),
+        "resets": if configuration.reference_resets { "reference" } else { "harness" },
+        "episode_steps_max": configuration.episode_steps_max,
+        "options": configuration.options,
+        "files": configuration.files,
+        "backends": backends,
+        "picture": picture,
+        "hello": configuration.hello(),
+    })
+}
