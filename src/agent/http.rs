@@ -662,7 +662,9 @@ mod tests {
         let error = address("http://example.org", path, true).expect_err("it is an open line").to_string();
         assert!(error.contains("over an open line"), "{error}");
         assert!(address("http://example.org", path, false).is_ok());
-        for bad in ["", "example.org", "ftp://example.org", "https://", "https://me:secret@example.org", "https://a/?b=c"] {
+        for bad in
+            ["", "example.org", "ftp://example.org", "https://", "https://me:secret@example.org", "https://a/?b=c"]
+        {
             let error = address(bad, path, true).expect_err(bad).to_string();
             assert!(error.starts_with("--base-url") && !error.contains("secret"), "{error}");
         }

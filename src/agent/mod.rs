@@ -20,7 +20,6 @@ pub mod tokens;
 #[cfg(test)]
 mod tests;
 
-pub use mailbox::Mailbox;
 pub use options::{AgentKind, AgentOptions, open};
 pub use recorded::Recorded;
 
@@ -163,7 +162,9 @@ pub enum AgentError {
     #[error("{0}")]
     Options(String),
     /// The environment has no key; nothing was sent.
-    #[error("{agent} needs a key, but {variable} is not set; set it, name another variable with --key-variable, or say --no-key for an endpoint that needs none")]
+    #[error(
+        "{agent} needs a key, but {variable} is not set; set it, name another variable with --key-variable, or say --no-key for an endpoint that needs none"
+    )]
     NoKey {
         /// The agent.
         agent: &'static str,
@@ -195,7 +196,9 @@ pub enum AgentError {
         message: String,
     },
     /// The endpoint is overloaded or broken, and was so each time.
-    #[error("{host} had no answer in {attempts} attempts, the last with status {status}: {message}; try again later with `lockstep resume`")]
+    #[error(
+        "{host} had no answer in {attempts} attempts, the last with status {status}: {message}; try again later with `lockstep resume`"
+    )]
     Busy {
         /// The endpoint.
         host: String,
@@ -279,7 +282,9 @@ pub enum AgentError {
         reason: String,
     },
     /// A kept run has no answer to this.
-    #[error("the recording has no answer to {asked}; it has {there}; replay it with the version that it was made with, or record a new one with --agent")]
+    #[error(
+        "the recording has no answer to {asked}; it has {there}; replay it with the version that it was made with, or record a new one with --agent"
+    )]
     Exhausted {
         /// What was asked.
         asked: String,
@@ -307,23 +312,6 @@ impl AgentError {
             | AgentError::Stopped { spent } => spent.as_deref(),
             _ => None,
         }
-    }
-
-    /// Whether the same question may get an answer if it is asked again.
-    pub fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            AgentError::Unreachable { .. }
-                | AgentError::Busy { .. }
-                | AgentError::Timeout { .. }
-                | AgentError::Cut { .. }
-                | AgentError::Command { .. }
-        )
-    }
-
-    /// Whether it is to be mended by typing something else.
-    pub fn is_usage(&self) -> bool {
-        matches!(self, AgentError::Options(_) | AgentError::NoKey { .. } | AgentError::NoPrice { .. })
     }
 }
 

@@ -309,7 +309,15 @@ mod tests {
         assert_eq!(Price::of("claude-haiku-4-5-20251001"), Price::of("claude-haiku-4-5"));
         assert_eq!(Price::of("gpt-6.1-sol-2026-09-29"), Price::of("gpt-6.1-sol"));
         assert!(Price::of("gpt-6.1-sol").is_some());
-        for unknown in ["", "claude", "claude-opus-5-5-fast", "gpt-6.1-sol-2026-9-29", "anthropic/claude-opus-5-5", "-20251001", "é-20251001"] {
+        for unknown in [
+            "",
+            "claude",
+            "claude-opus-5-5-fast",
+            "gpt-6.1-sol-2026-9-29",
+            "anthropic/claude-opus-5-5",
+            "-20251001",
+            "é-20251001",
+        ] {
             assert_eq!(Price::of(unknown), None, "{unknown}");
         }
     }

@@ -119,7 +119,10 @@ mod tests {
             .ask(&request(Role::Repair, "rules", 2), &mut Silent, &Stop::default())
             .expect_err("another role is no answer");
         assert!(matches!(error, AgentError::Exhausted { .. }));
-        assert!(error.to_string().contains("no answer to repair rules, round 2; it has translate rules, round 2"), "{error}");
+        assert!(
+            error.to_string().contains("no answer to repair rules, round 2; it has translate rules, round 2"),
+            "{error}"
+        );
         let many = (1..=20).map(|round| (Role::Repair, "rules".to_owned(), round, answer("x"))).collect();
         let there = Recorded::new(many).there();
         assert!(there.ends_with("repair rules, round 12; and 8 more"), "{there}");

@@ -183,7 +183,15 @@ mod tests {
 
     #[test]
     fn other_output_is_the_answer_itself() {
-        for output in ["", "plain\ntext", "{\"a\": 1}", "[1, 2]", "{\"type\":\"note\"}\n{\"type\":\"note\"}", "{\"response\":\"x\"}", "null"] {
+        for output in [
+            "",
+            "plain\ntext",
+            "{\"a\": 1}",
+            "[1, 2]",
+            "{\"type\":\"note\"}\n{\"type\":\"note\"}",
+            "{\"response\":\"x\"}",
+            "null",
+        ] {
             assert_eq!(read(output), Report { text: output.to_owned(), ..Report::default() }, "{output}");
         }
     }

@@ -1,6 +1,7 @@
 //! The agents against real commands, folders and servers, good and bad ones.
 
 mod command;
+mod http;
 mod mailbox;
 
 use super::{Request, Role};

@@ -1,8 +1,8 @@
 //! `lockstep converge`: a model writes the backends of an environment, until they agree with their reference.
 
 use super::{fresh_seed, print_json};
-use crate::agent::{AgentKind, AgentOptions, Recorded, open};
 use crate::agent::{Agent, Answer, Role, Usage};
+use crate::agent::{AgentKind, AgentOptions, Recorded, open};
 use crate::converge::{Ended, Loop, Machine, Money, Summary};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Budget, Event, FORMAT, Ledger, Started, hash};
@@ -166,12 +166,14 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         stop,
         built: None,
         sources,
+        executed: None,
         judged: None,
         began: Instant::now(),
     };
     if let Some(hint) = &arguments.hint {
         run.hint(hint)?;
     }
+    run.look_at_reference();
     let ended = run.drive()?;
     report(&project, &folder, &ended, arguments.json)
 }

@@ -71,7 +71,12 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let ledger = Ledger::open(&folder)?;
     let machine = Machine::replayed(&ledger.entries, &|name| ledger.blob(name))?
         .ok_or_else(|| Failure::usage(format!("{} holds no run that began", folder.display())))?;
-    progress.say(&format!("run {} goes on at {}, after {} rounds", known.started.run, machine.scope_name(), machine.rounds));
+    progress.say(&format!(
+        "run {} goes on at {}, after {} rounds",
+        known.started.run,
+        machine.scope_name(),
+        machine.rounds
+    ));
     let mut run = Loop {
         project: &project,
         reference,
@@ -86,6 +91,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         stop,
         built: None,
         sources,
+        executed: None,
         judged: None,
         began: Instant::now(),
     };
@@ -102,6 +108,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         }
         run.take(files)?;
     }
+    run.look_at_reference();
     let ended = run.drive()?;
     report(&project, &folder, &ended, arguments.json)
 }

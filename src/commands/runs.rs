@@ -61,7 +61,14 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
     anstream::println!(
         "{:<13} {:<14} {:<14} {:>6} {:>10} {:>9} {:>6} {:>8}  model",
-        "environment", "run", "outcome", "rounds", "tokens", "cost", "found", "minutes"
+        "environment",
+        "run",
+        "outcome",
+        "rounds",
+        "tokens",
+        "cost",
+        "found",
+        "minutes"
     );
     for run in &runs {
         let summary = Summary::of(run);
@@ -169,7 +176,9 @@ fn line(event: &Event) -> String {
         Event::Started(started) => {
             format!("started   {} with {} {}", started.backends.join(", "), started.agent, started.model)
         }
-        Event::Asked { round, role, module, tokens, .. } => format!("asked     round {round}: {role} {module}, {tokens} tokens"),
+        Event::Asked { round, role, module, tokens, .. } => {
+            format!("asked     round {round}: {role} {module}, {tokens} tokens")
+        }
         Event::Answered { model, spent, .. } => {
             format!("answered  {} tokens by {model}, ${:.3}, {:.0} s", spent.output_tokens, spent.usd, spent.seconds)
         }

@@ -35,8 +35,12 @@ pub struct Judgement {
 impl Judgement {
     /// The kinds of what was found, in one line.
     pub fn summary(&self) -> String {
-        let shown: Vec<String> =
-            self.found.iter().take(3).map(|one| format!("{} by {} in {}", one.kind, one.tier, one.configuration)).collect();
+        let shown: Vec<String> = self
+            .found
+            .iter()
+            .take(3)
+            .map(|one| format!("{} by {} in {}", one.kind, one.tier, one.configuration))
+            .collect();
         shown.join("; ")
     }
 }

@@ -187,7 +187,7 @@ impl Machine {
     /// What to do next.
     pub fn next(&self) -> Do {
         match &self.phase {
-            Phase::Ask => self.limit().unwrap_or_else(|| match (self.scope, &self.trouble) {
+            Phase::Ask => self.limit().unwrap_or(match (self.scope, &self.trouble) {
                 (Scope::Plan, _) => Do::AskPlan,
                 (Scope::Module(module), None) => Do::AskWrite(module),
                 _ => Do::AskRepair,
@@ -517,7 +517,10 @@ impl Machine {
     }
 }
 
-fn load(files: &BTreeMap<String, Blob>, blob: &dyn Fn(&str) -> Result<String, LedgerError>) -> Result<Files, LedgerError> {
+fn load(
+    files: &BTreeMap<String, Blob>,
+    blob: &dyn Fn(&str) -> Result<String, LedgerError>,
+) -> Result<Files, LedgerError> {
     files.iter().map(|(path, name)| Ok((path.clone(), blob(name)?))).collect()
 }
 

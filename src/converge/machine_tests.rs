@@ -144,7 +144,11 @@ impl Play {
 
 fn two_backends() -> Play {
     let mut play = Play::new(&["rust", "cuda-host"]);
-    play.plan(&[("world", "rust", "src/world.rs"), ("rules", "rust", "src/rules.rs"), ("cuda", "cuda-host", "cuda/rules.cuh")]);
+    play.plan(&[
+        ("world", "rust", "src/world.rs"),
+        ("rules", "rust", "src/rules.rs"),
+        ("cuda", "cuda-host", "cuda/rules.cuh"),
+    ]);
     play
 }
 
@@ -159,7 +163,9 @@ fn a_run_without_a_mistake_goes_from_plan_to_certificates() {
     play.write(&[("src/rules.rs", "1")]);
     assert_eq!(play.machine.next(), Do::Build("rust".into()));
     play.built(true);
-    assert!(matches!(play.machine.next(), Do::Judge { tiers, sealed: false, .. } if tiers.contains(&"contract") && !tiers.contains(&"rollout")));
+    assert!(
+        matches!(play.machine.next(), Do::Judge { tiers, sealed: false, .. } if tiers.contains(&"contract") && !tiers.contains(&"rollout"))
+    );
     play.judged(4, &[]);
     assert_eq!(play.machine.scope_name(), "whole rust");
     play.built(true);

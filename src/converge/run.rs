@@ -9,12 +9,14 @@ use crate::exit::{Exit, Failure};
 use crate::ledger::{Budget, Event, Ledger, StopReason};
 use crate::plan::Plan;
 use crate::project::Project;
-use crate::prompt::{self, Context, Prompt, SourceFile, Trouble};
+use crate::prompt::{self, Context, Executed, Prompt, SourceFile, Trouble};
 use crate::terminal::Progress;
 use crate::workshop::{Built, Workshop, WorkshopError};
 use lockstep_harness::certificate::{Certificate, ReferenceRow, Sealed, seal, sealed_seed, today};
 use lockstep_harness::reference::{Prepared, Reference};
 use lockstep_harness::report::thousands;
+use lockstep_harness::side::CommandLine;
+use lockstep_harness::sides::Processes;
 use lockstep_harness::watch::{Stop, Watch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,9 @@ use std::time::{Duration, Instant};
 const OUTPUT_TOKENS_MAX: u64 = 32_000;
 /// An answer with fewer tokens than this could not hold a module.
 const OUTPUT_TOKENS_MIN: u64 = 4_000;
+
+/// Bytes of source for each token, at least.
+const BYTES_OF_A_TOKEN: u64 = 3;
 
 /// A run that goes on.
 pub struct Loop<'a> {
@@ -49,6 +54,8 @@ pub struct Loop<'a> {
     pub progress: Progress,
     /// Whether to stop.
     pub stop: Stop,
+    /// Lines of the reference that ran, where its source is too long to stand in a request whole.
+    pub executed: Option<Executed>,
     /// The runner of the files as they stand.
     pub built: Option<Built>,
     /// The reference's source, as far as a model may read it.
@@ -202,7 +209,8 @@ impl Loop<'_> {
         let affordable = self.money.output_tokens(prompt.tokens, left).min(OUTPUT_TOKENS_MAX);
         if affordable < OUTPUT_TOKENS_MIN {
             let spent = self.machine.totals.usd;
-            let words = format!("${left:.2} are left of the budget, ${spent:.2} are spent: too little for another answer");
+            let words =
+                format!("${left:.2} are left of the budget, ${spent:.2} are spent: too little for another answer");
             return stop(StopReason::Budget, words);
         }
         let minutes = self.began.elapsed().as_secs_f64() / 60.0;
@@ -265,7 +273,7 @@ impl Loop<'_> {
             plan: machine.plan.as_ref(),
             files: &machine.files,
             budget_tokens: self.agent.context_tokens().saturating_sub(OUTPUT_TOKENS_MAX),
-            executed: None,
+            executed: self.executed.as_ref(),
         };
         let backend = machine.backend();
         let module = match (machine.scope, &machine.plan) {
@@ -372,8 +380,17 @@ impl Loop<'_> {
         );
         let began = Instant::now();
         let traces: PathBuf = self.ledger.folder().join("traces");
-        let result =
-            judge(&self.project.manifest, backend, tiers, seed, &traces, &self.sources, &sides, &mut self.progress, &self.stop);
+        let result = judge(
+            &self.project.manifest,
+            backend,
+            tiers,
+            seed,
+            &traces,
+            &self.sources,
+            &sides,
+            &mut self.progress,
+            &self.stop,
+        );
         let seconds = began.elapsed().as_secs_f64();
         let mut judgement = match result {
             Ok(judgement) => judgement,
@@ -427,7 +444,8 @@ impl Loop<'_> {
             return Err(Failure::bug("the candidate changed between its seal and its certificate"));
         }
         let entries = &self.ledger.entries;
-        let attempts = entries.iter().filter(|entry| matches!(&entry.event, Event::Sealed { backend: one, .. } if one == backend));
+        let attempts =
+            entries.iter().filter(|entry| matches!(&entry.event, Event::Sealed { backend: one, .. } if one == backend));
         let sealed = Sealed { salt, seed, attempts: attempts.count() as u64 };
         let row = ReferenceRow {
             name: self.reference.file.name.clone(),
@@ -459,6 +477,23 @@ impl Loop<'_> {
             _ => None,
         });
         edits.flatten().collect()
+    }
+
+    /// Asks the reference which of its lines run, if its source would fill a good part of a request.
+    pub fn look_at_reference(&mut self) {
+        let bytes: usize = self.sources.iter().map(|file| file.text.len()).sum();
+        if (bytes as u64) / BYTES_OF_A_TOKEN < self.agent.context_tokens() / 4 {
+            return;
+        }
+        let sides = Processes {
+            reference: self.prepared.command.clone(),
+            runner: CommandLine::new(Vec::new()),
+            logs: lockstep_harness::reference::cache_folder().join("logs"),
+            deadline: self.deadline,
+        };
+        self.progress.begin("asking the reference what runs", 0);
+        self.executed = prompt::executed(&sides, &self.project.manifest, &self.sources);
+        self.progress.end();
     }
 
     /// Notes that the run goes on.
@@ -493,7 +528,9 @@ impl Loop<'_> {
             }
         }
         if changed.is_empty() {
-            return Err(Failure::usage("none of the files differs from the run's\n(hint: `final/` or `lockstep runs` show them)"));
+            return Err(Failure::usage(
+                "none of the files differs from the run's\n(hint: `final/` or `lockstep runs` show them)",
+            ));
         }
         let mut blobs = BTreeMap::new();
         for (path, text) in &all {
@@ -515,9 +552,8 @@ impl Loop<'_> {
     /// is never written over.
     fn adopts(&self) -> bool {
         let folder = &self.project.manifest.folder;
-        let blank = |path: &String| {
-            std::fs::read_to_string(folder.join(path)).map_or(true, |text| text.trim().is_empty())
-        };
+        let blank =
+            |path: &String| std::fs::read_to_string(folder.join(path)).map_or(true, |text| text.trim().is_empty());
         self.machine.started.recording.is_none() && self.machine.files.keys().all(blank)
     }
 

@@ -5,7 +5,6 @@
 //! commands, and lines of files that it may not read.
 
 use super::source::known;
-use serde::{Deserialize, Serialize};
 use super::{PACKS_MAX, PromptError, SourceFile, hex};
 use lockstep_core::{ActionKind, decode};
 use lockstep_harness::compare::draw_text;
@@ -19,6 +18,7 @@ use lockstep_harness::sides::{AgainstRust, Sides, open_pair};
 use lockstep_harness::tiers::CheckOutcome;
 use lockstep_harness::trace::Trace;
 use lockstep_harness::verify::Verification;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

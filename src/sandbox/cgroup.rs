@@ -54,7 +54,10 @@ impl Group {
 
 fn set(file: &Path, value: &str) -> std::io::Result<()> {
     // Never made: a limit that the kernel does not offer has no file.
-    fs::OpenOptions::new().write(true).open(file).and_then(|mut file| std::io::Write::write_all(&mut file, value.as_bytes()))
+    fs::OpenOptions::new()
+        .write(true)
+        .open(file)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, value.as_bytes()))
 }
 
 /// Removes what killed processes left; a group in use can't be removed.

@@ -232,7 +232,8 @@ fn supervise(child: Pid) -> Result<i32, String> {
         .map(|number| unsafe { BorrowedFd::borrow_raw(number) })
         .collect();
     let pid = rustix::process::Pid::from_raw(child.as_raw()).expect("a child has a number");
-    let program = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(failed("pidfd_open"))?;
+    let program =
+        rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(failed("pidfd_open"))?;
     let mut gone: Option<Instant> = None;
     loop {
         let mut descriptors = vec![PollFd::new(std::os::fd::AsFd::as_fd(&program), PollFlags::POLLIN)];

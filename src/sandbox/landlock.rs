@@ -1,10 +1,11 @@
 //! Files without namespaces: Landlock lets through what the program needs, and nothing else.
 
+use super::Purpose;
 use super::enter::Cell;
 use super::namespaces::{SYSTEM_FILES, SYSTEM_FOLDERS};
-use super::Purpose;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    path_beneath_rules,
 };
 
 /// Closes this process in; it can't be undone.

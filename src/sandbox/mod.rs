@@ -185,7 +185,8 @@ pub(crate) const SEPARATOR: char = '\u{1f}';
 fn helper() -> String {
     let itself = if cfg!(target_os = "linux") { Some(PathBuf::from("/proc/self/exe")) } else { None };
     // A unit test is another program, beside which the real one lies.
-    let tests = std::env::current_exe().ok().filter(|path| path.parent().is_some_and(|folder| folder.ends_with("deps")));
+    let tests =
+        std::env::current_exe().ok().filter(|path| path.parent().is_some_and(|folder| folder.ends_with("deps")));
     let beside = tests.map(|path| path.with_file_name("../lockstep"));
     beside.or(itself).unwrap_or_else(|| "lockstep".into()).display().to_string()
 }

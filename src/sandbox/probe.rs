@@ -148,9 +148,8 @@ fn file_is_limited(bytes: u64) -> bool {
     }
     let Ok(mut file) = std::fs::File::create("/tmp/lockstep-probe") else { return true };
     // SAFETY: ignoring a signal runs no code of ours; without that, the write below would end this process.
-    let _ = unsafe {
-        nix::sys::signal::signal(nix::sys::signal::Signal::SIGXFSZ, nix::sys::signal::SigHandler::SigIgn)
-    };
+    let _ =
+        unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGXFSZ, nix::sys::signal::SigHandler::SigIgn) };
     let block = vec![0; 1 << 20];
     let written = (0..=bytes >> 20).try_for_each(|_| file.write_all(&block));
     let _ = std::fs::remove_file("/tmp/lockstep-probe");

@@ -53,7 +53,9 @@ pub enum WorkshopError {
     #[error("{SLOTS} runs of {0} are building at once\n(hint: wait for one to end)")]
     Busy(String),
     /// The crates could not be vendored.
-    #[error("the crates of lockstep-core can't be copied: {0}\n(hint: run `cargo fetch` in the clone once, with network)")]
+    #[error(
+        "the crates of lockstep-core can't be copied: {0}\n(hint: run `cargo fetch` in the clone once, with network)"
+    )]
     Vendor(String),
     /// The manifest can't be shown to a candidate.
     #[error(transparent)]

@@ -52,9 +52,8 @@ impl Scaffold {
     pub(super) fn copy(&self, root: &Path, tree: &Path) -> Result<(), WorkshopError> {
         let failed = |source| WorkshopError::Io { path: tree.to_owned(), source };
         let no_clone = |what: String| WorkshopError::NoClone { root: root.to_owned(), what };
-        let read = |path: &str| {
-            std::fs::read_to_string(root.join(path)).map_err(|error| no_clone(format!("{path}: {error}")))
-        };
+        let read =
+            |path: &str| std::fs::read_to_string(root.join(path)).map_err(|error| no_clone(format!("{path}: {error}")));
         for folder in ["harness/core/src", "harness/build/src", "harness/cuda"] {
             mirror(&root.join(folder), &tree.join(folder)).map_err(failed)?;
         }
@@ -69,10 +68,10 @@ impl Scaffold {
             }
             put(&tree.join(krate).join("Cargo.toml"), &table.to_string()).map_err(failed)?;
         }
-        let clone: Table =
-            read("Cargo.toml")?.parse().map_err(|error: toml::de::Error| no_clone(error.to_string()))?;
+        let clone: Table = read("Cargo.toml")?.parse().map_err(|error: toml::de::Error| no_clone(error.to_string()))?;
         let mut workspace = clone.get("workspace").and_then(Value::as_table).cloned().unwrap_or_default();
-        let members = ["harness/core", "harness/build"].map(str::to_owned).into_iter().chain([format!("envs/{}", self.name)]);
+        let members =
+            ["harness/core", "harness/build"].map(str::to_owned).into_iter().chain([format!("envs/{}", self.name)]);
         workspace.insert("members".into(), Value::Array(members.map(Value::String).collect()));
         if let Some(dependencies) = workspace.get_mut("dependencies").and_then(Value::as_table_mut) {
             dependencies.retain(|_, value| {
@@ -230,7 +229,11 @@ fn mirror(from: &Path, to: &Path) -> io::Result<()> {
         if names.contains(&entry.file_name()) {
             continue;
         }
-        if entry.file_type()?.is_dir() { std::fs::remove_dir_all(entry.path())? } else { std::fs::remove_file(entry.path())? }
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?
+        } else {
+            std::fs::remove_file(entry.path())?
+        }
     }
     Ok(())
 }

@@ -3,5 +3,6 @@
 mod bad_input;
 #[path = "../common/mod.rs"]
 mod common;
+mod converge;
 mod recordings;
 mod verbs;

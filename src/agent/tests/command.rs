@@ -63,11 +63,10 @@ fn a_command_is_not_told_where_this_tool_runs() {
 
 #[test]
 fn a_command_with_a_report_has_its_cost() {
-    let answer = ask(
-        r#"echo '{"type":"result","subtype":"success","is_error":false,"result":"hello","total_cost_usd":0.25,
-        "usage":{"input_tokens":3,"output_tokens":4},"modelUsage":{"m-1":{"outputTokens":4}}}'"#,
-    )
-    .expect("it answers");
+    let answer =
+        ask(r#"echo '{"type":"result","subtype":"success","is_error":false,"result":"hello","total_cost_usd":0.25,
+        "usage":{"input_tokens":3,"output_tokens":4},"modelUsage":{"m-1":{"outputTokens":4}}}'"#)
+        .expect("it answers");
     assert_eq!((answer.text.as_str(), answer.model.as_str()), ("hello", "m-1"));
     assert!(answer.usage.measured);
     assert_eq!((answer.usage.input_tokens, answer.usage.cost_usd), (3, Some(0.25)));
@@ -101,6 +100,15 @@ fn a_command_that_fails_says_how() {
     }
 }
 
+/// Whether a process that was killed is gone soon: on a busy machine it takes a moment.
+fn ends(pid: &str) -> bool {
+    let until = Instant::now() + Duration::from_secs(5);
+    while is_running(pid) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    !is_running(pid)
+}
+
 #[test]
 fn a_command_that_is_too_slow_is_ended_with_all_that_it_started() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -113,7 +121,7 @@ fn a_command_that_is_too_slow_is_ended_with_all_that_it_started() {
         .expect_err("it is too slow");
     assert!(error.to_string().contains("did not end within 0 s"), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    assert!(!is_running(&wait_for(&file)), "its child runs on");
+    assert!(ends(&wait_for(&file)), "its child runs on");
 }
 
 #[test]
@@ -131,7 +139,7 @@ fn ctrl_c_ends_a_command_with_all_that_it_started() {
     stop.ask();
     let error = asking.join().expect("no panic").expect_err("it was stopped");
     assert!(matches!(error, AgentError::Stopped { .. }), "{error}");
-    assert!(!is_running(&pid), "its child runs on");
+    assert!(ends(&pid), "its child runs on");
 }
 
 #[test]

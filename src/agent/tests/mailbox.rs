@@ -2,7 +2,8 @@
 
 use super::{Heard, request};
 use crate::agent::mailbox::END_LINE;
-use crate::agent::{Agent, AgentError, Answer, Mailbox};
+use crate::agent::mailbox::Mailbox;
+use crate::agent::{Agent, AgentError, Answer};
 use lockstep_harness::watch::{Silent, Stop};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -89,7 +90,10 @@ fn a_program_ends_an_answer_with_a_second_file_and_reports_its_usage() {
     let folder = tempfile::tempdir().expect("a folder");
     let inside = asked(folder.path());
     let write = |name: &str, text: &str| std::fs::write(inside.join(name), text).expect("it can be written");
-    write("answer-0001.json", r#"{"model": "claude-opus-5-5", "input_tokens": 10, "cached_tokens": 4, "output_tokens": 5}"#);
+    write(
+        "answer-0001.json",
+        r#"{"model": "claude-opus-5-5", "input_tokens": 10, "cached_tokens": 4, "output_tokens": 5}"#,
+    );
     write("answer-0001.md", "text\n");
     write("answer-0001.done", "");
     let answer = ask(folder.path()).expect("it answers");

@@ -1,9 +1,7 @@
 //! The loop from outside: the real command, the real workshop and reference, and a mailbox in which this test is the
 //! model. What it answers is the environment's own source, whole or broken in ways that models break things.
 
-mod common;
-
-use common::{Run, Running, clone, command};
+use crate::common::{Run, Running, clone, command};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -51,8 +49,7 @@ impl Empty {
     /// The name of the only run.
     fn run(&self) -> String {
         let runs = std::fs::read_dir(self.folder.join("recordings")).expect("a run began");
-        let names: Vec<String> =
-            runs.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let names: Vec<String> = runs.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         assert_eq!(names.len(), 1, "{names:?}");
         names[0].clone()
     }
@@ -99,7 +96,9 @@ fn plan() -> String {
 
 fn events(folder: &Path, run: &str) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(folder.join("recordings").join(run).join("ledger.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["entry"]["event"].clone()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["entry"]["event"].clone())
+        .collect()
 }
 
 fn kinds(events: &[serde_json::Value]) -> BTreeMap<String, usize> {
@@ -135,7 +134,10 @@ fn converge_goes_from_nothing_to_a_certificate_past_edits_that_fail_in_every_way
     // It builds, and one rule is wrong: the tenth of a point is a double's.
     empty.answer(5, "<edit path=\"src/rules.rs\">\n<<<<<<< SEARCH\n    fn decides\n=======\n    fn deciders\n>>>>>>> REPLACE\n</edit>\n");
     let request = empty.request(6);
-    assert!(request.contains("search") || request.contains("SEARCH"), "the search text was not a whole line: {request}");
+    assert!(
+        request.contains("search") || request.contains("SEARCH"),
+        "the search text was not a whole line: {request}"
+    );
     let wrong = source("src/rules.rs").replace("state.tick.wrapping_add(1)", "state.tick.wrapping_add(2)");
     assert_ne!(wrong, source("src/rules.rs"), "the planted line is there");
     empty.answer(6, &whole(&[("src/rules.rs", wrong)]));
@@ -203,7 +205,12 @@ fn a_run_that_was_killed_or_interrupted_goes_on_and_pays_for_nothing_twice() {
 #[test]
 fn a_budget_that_is_too_small_stops_the_run_before_anything_is_asked() {
     let empty = Empty::new("converge-budget");
-    empty.converge(&["--budget-usd", "0.001"]).wait().ends(5).says("too little for another answer").says("lockstep resume");
+    empty
+        .converge(&["--budget-usd", "0.001"])
+        .wait()
+        .ends(5)
+        .says("too little for another answer")
+        .says("lockstep resume");
     let kinds = kinds(&events(&empty.folder, &empty.run()));
     assert!(!kinds.contains_key("asked"), "{kinds:?}");
 }
@@ -212,7 +219,8 @@ fn a_budget_that_is_too_small_stops_the_run_before_anything_is_asked() {
 fn a_missing_key_is_found_before_a_run_begins() {
     let empty = Empty::new("converge-key");
     let environment = empty.folder.display().to_string();
-    let words = ["converge", &environment, "--agent", "anthropic", "--model", "m", "--price-in", "1", "--price-out", "1"];
+    let words =
+        ["converge", &environment, "--agent", "anthropic", "--model", "m", "--price-in", "1", "--price-out", "1"];
     command(&words).env("ANTHROPIC_API_KEY", "").run().ends(2).says("ANTHROPIC_API_KEY");
     assert!(!empty.folder.join("recordings").join("ledger.jsonl").exists());
     let left = std::fs::read_dir(empty.folder.join("recordings")).map(|entries| entries.count()).unwrap_or_default();
