@@ -14,7 +14,7 @@ import numpy as np
 
 import lockstep_rl
 
-ROUNDS = 15
+ROUNDS = 301
 
 
 def measure(name: str, configuration: str, backend: str, lanes: int) -> dict[str, object]:
@@ -24,7 +24,9 @@ def measure(name: str, configuration: str, backend: str, lanes: int) -> dict[str
     actions = np.zeros(envs.action_space.shape, np.int64 if envs.configuration.actions else np.float32)
     if envs.configuration.mask:
         actions = envs.legal_actions().argmax(-1)
-    calls = max(20, min(20_000, 2_000_000 // lanes))
+    # Short rounds, of some 2 ms, so that few of them are interrupted.
+    envs.step(actions)
+    calls = max(2, int(2_000_000 / max(envs._lanes.time(20) / 20, 400)))
     step = envs.step
     from_python, in_rust = [], []
     for _ in range(ROUNDS):

@@ -99,57 +99,55 @@ impl Actions {
 
     fn read_continuous(&self, array: &Bound<'_, PyUntypedArray>, tokens: &mut [u32]) -> PyResult<()> {
         let (low, high) = (self.low, self.high);
-        let read = |value: f32, bad: &mut bool| {
-            *bad |= !(value >= low && value <= high);
-            continuous_token(value)
+        let is_within = |token: u32| {
+            let value = f32::from_bits(token.rotate_right(1));
+            value >= low && value <= high
         };
-        let bad = each::<f32>(array, tokens, read)
-            .or_else(|| each::<f64>(array, tokens, |value, bad| read(value as f32, bad)));
-        match bad {
-            None => Err(self.wrong_type(array, "float32")),
-            Some(false) => Ok(()),
-            Some(true) => {
-                let (place, value) = tokens
-                    .iter()
-                    .map(|token| f32::from_bits(token.rotate_right(1)))
-                    .enumerate()
-                    .find(|(_, value)| !(*value >= low && *value <= high))
-                    .expect("one is outside");
-                Err(PyValueError::new_err(format!(
-                    "the action {value}{} is not from {low} to {high}: numpy.clip(actions, {low}, {high}) makes it so",
-                    self.place(place)
-                )))
-            }
+        let read = fill::<f32>(array, tokens, continuous_token)
+            .or_else(|| fill::<f64>(array, tokens, |value| continuous_token(value as f32)));
+        read.ok_or_else(|| self.wrong_type(array, "float32"))?;
+        if tokens.iter().all(|token| is_within(*token)) {
+            return Ok(());
         }
+        let place = tokens.iter().position(|token| !is_within(*token)).expect("one is outside");
+        let value = f32::from_bits(tokens[place].rotate_right(1));
+        Err(PyValueError::new_err(format!(
+            "the action {value}{} is not from {low} to {high}: numpy.clip(actions, {low}, {high}) makes it so",
+            self.place(place)
+        )))
     }
 
     fn read_discrete(&self, array: &Bound<'_, PyUntypedArray>, tokens: &mut [u32]) -> PyResult<()> {
-        let count = u64::from(self.count);
+        let mut all = 0;
         macro_rules! of {
             ($($type:ty),*) => {
-                None$(.or_else(|| each::<$type>(array, tokens, |value, bad| {
+                None$(.or_else(|| fill::<$type>(array, tokens, |value| {
                     let number = value as i64 as u64;
-                    *bad |= number >= count;
-                    // What is outside keeps a token that says so.
-                    if number >= count { u32::MAX } else { number as u32 }
+                    all |= number;
+                    number as u32
                 })))*
             };
         }
-        match of!(i64, i32, u8, u32, i16, u16, i8, u64) {
-            None => Err(self.wrong_type(array, "int64")),
-            Some(false) => Ok(()),
-            Some(true) => {
-                let place = tokens.iter().position(|token| *token == u32::MAX).expect("one is outside");
-                let value = array.call_method1("item", (place,))?;
-                let names: Vec<String> = self.names.iter().enumerate().map(|(i, name)| format!("{i} {name}")).collect();
-                Err(PyValueError::new_err(format!(
-                    "the action {value}{} is none of {} (0 to {})",
-                    self.place(place),
-                    names.join(", "),
-                    count - 1
-                )))
-            }
+        of!(i64, i32, u8, u32, i16, u16, i8, u64).ok_or_else(|| self.wrong_type(array, "int64"))?;
+        // Nothing but shifts and signed comparisons, which every machine does many at a time.
+        let most = tokens.iter().fold(0, |most, token| most.max(*token as i32)) as u32;
+        if all >> 31 == 0 && most < self.count {
+            return Ok(());
         }
+        // What is too wide for a token has lost its upper half, so the array is asked again.
+        let outside = |place: &usize| {
+            let value = array.call_method1("item", (*place,)).and_then(|value| value.extract::<i128>());
+            value.map_or(true, |value| !(0..i128::from(self.count)).contains(&value))
+        };
+        let place = (0..tokens.len()).find(outside).expect("one is outside");
+        let value = array.call_method1("item", (place,))?;
+        let names: Vec<String> = self.names.iter().enumerate().map(|(i, name)| format!("{i} {name}")).collect();
+        Err(PyValueError::new_err(format!(
+            "the action {value}{} is none of {} (0 to {})",
+            self.place(place),
+            names.join(", "),
+            self.count - 1
+        )))
     }
 
     /// From actions to places among the legal ones.
@@ -208,25 +206,21 @@ impl Actions {
     }
 }
 
-/// Reads an array of one type in its logical order; `None` if it is of another, else whether a value was bad.
-fn each<T: Element + Copy>(
+/// Reads an array of one type in its logical order; `None` if it is of another.
+fn fill<T: Element + Copy>(
     array: &Bound<'_, PyUntypedArray>,
     tokens: &mut [u32],
-    read: impl Fn(T, &mut bool) -> u32,
-) -> Option<bool> {
+    mut read: impl FnMut(T) -> u32,
+) -> Option<()> {
     let array = array.cast::<PyArrayDyn<T>>().ok()?;
-    let mut bad = false;
-    let mut fill = |values: &mut dyn Iterator<Item = T>| {
-        tokens.iter_mut().zip(values).for_each(|(token, value)| *token = read(value, &mut bad));
-    };
     // SAFETY: Python's lock is held, so nobody writes to it now; it is aligned, as the caller saw.
     unsafe {
         match array.as_slice() {
-            Ok(values) => tokens.iter_mut().zip(values).for_each(|(token, value)| *token = read(*value, &mut bad)),
-            Err(_) => fill(&mut array.as_array().iter().copied()),
+            Ok(values) => tokens.iter_mut().zip(values).for_each(|(token, value)| *token = read(*value)),
+            Err(_) => tokens.iter_mut().zip(array.as_array()).for_each(|(token, value)| *token = read(*value)),
         }
     }
-    Some(bad)
+    Some(())
 }
 
 fn tuple(shape: &[usize]) -> String {

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
     after_help = "Examples:\n  lockstep test\n  lockstep test pong --tier rollout\n  lockstep test -- --no-fail-fast\n\nRows are named <environment>::<tier>::<backend>::<configuration>; rows that can't run here are listed as skipped, with the reason."
 )]
 pub struct Arguments {
-    /// Only this environment; without it everything, the harness's own tests too
+    /// Only this environment, or `python` for the Python package; without it everything, the harness's own tests too
     environment: Option<String>,
     /// Only this tier
     #[arg(long, short)]
@@ -30,6 +30,9 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let root =
         envs().ok_or_else(|| Failure::usage("there is no envs/ here or above\n(hint: go to a clone of lockstep)"))?;
     let root = root.parent().unwrap_or(Path::new(".")).to_owned();
+    if arguments.environment.as_deref() == Some("python") {
+        return super::python::test(&root, &mut Progress::new(false));
+    }
     let everything = arguments.environment.is_none()
         && arguments.tier.is_none()
         && arguments.backend.is_none()
