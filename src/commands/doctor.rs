@@ -3,6 +3,7 @@
 use super::print_json;
 use crate::exit::{Exit, Failure};
 use crate::project::{Project, known};
+use crate::sandbox::Sandbox;
 use lockstep_harness::reference::{cache_folder, find_tools};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -98,6 +99,12 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
             optional: false,
             found: writable(&cache_folder()),
         },
+        Finding {
+            name: "sandbox",
+            needed_for: "`converge`, which runs what nobody has read",
+            optional: true,
+            found: sandbox(),
+        },
         Finding { name: "GPU", needed_for: "backend cuda", optional: true, found: gpu() },
     ];
     let missing = findings.iter().any(|finding| !finding.optional && finding.found.is_err());
@@ -164,4 +171,11 @@ fn gpu() -> Result<String, String> {
     } else {
         Err("no NVIDIA driver; rows of backend cuda are listed as skipped".into())
     }
+}
+
+/// What holds for candidates on this machine, tried for real.
+fn sandbox() -> Result<String, String> {
+    let sandbox = Sandbox::detect();
+    let words = sandbox.describe().join("; ");
+    if sandbox.closes() { Ok(words) } else { Err(format!("{words}; install it with: apt install bubblewrap")) }
 }

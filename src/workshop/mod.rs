@@ -18,6 +18,7 @@ use lockstep_harness::side::CommandLine;
 use lockstep_harness::sides::Processes;
 use lockstep_harness::watch::Stop;
 use scaffold::Scaffold;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -88,6 +89,7 @@ pub struct Workshop {
     scaffold: Scaffold,
     sandbox: Sandbox,
     sysroot: PathBuf,
+    world_files: BTreeSet<PathBuf>,
     files: Files,
     /// Held as long as the workshop is used.
     _lock: File,
@@ -113,7 +115,9 @@ impl Workshop {
         let scaffold = Scaffold::new(manifest, backends)?;
         scaffold.copy(&root, &folder.join("tree"))?;
         let sysroot = build::sysroot()?;
-        Ok(Workshop { folder, root, scaffold, sandbox, sysroot, files: Files::new(), _lock: lock })
+        let worlds = manifest.configurations().iter().flat_map(|configuration| configuration.files.values());
+        let world_files = worlds.map(PathBuf::from).filter(|file| file.is_absolute() && file.exists()).collect();
+        Ok(Workshop { folder, root, scaffold, sandbox, sysroot, world_files, files: Files::new(), _lock: lock })
     }
 
     /// Puts the files in their places and builds the runner.
@@ -146,9 +150,14 @@ impl Workshop {
     /// Sides whose backend is the candidate, closed in, and whose reference runs as always.
     pub fn sides(&self, built: &Built, reference: CommandLine, logs: PathBuf, deadline: Duration) -> Processes {
         let runner = self.sandbox.place(&built.runner, INSIDE_RUNNER);
+        let mut binds = vec![Bind { outside: built.runner.clone(), inside: runner.clone(), writable: false }];
+        // The judge tells a side where the files of its world are.
+        for file in &self.world_files {
+            binds.push(Bind { outside: file.clone(), inside: file.clone(), writable: false });
+        }
         let confinement = Confinement {
             purpose: Purpose::Run,
-            binds: vec![Bind { outside: built.runner.clone(), inside: runner.clone(), writable: false }],
+            binds,
             folder: "/".into(),
             variables: vec![("PATH".into(), "/usr/bin:/bin".into())],
             passes: Vec::new(),
@@ -163,7 +172,8 @@ impl Workshop {
     /// If the source can't be read.
     pub fn source(&self) -> Result<Source, WorkshopError> {
         let core = self.root.join("harness/core");
-        hash_candidate(&self.files, &core, &self.root).map_err(|source| WorkshopError::Io { path: core, source })
+        hash_candidate(&self.files, &core, &self.root.join("Cargo.toml"))
+            .map_err(|source| WorkshopError::Io { path: core, source })
     }
 
     fn tree(&self) -> PathBuf {
