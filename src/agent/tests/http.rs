@@ -243,3 +243,68 @@ fn without_a_key_nothing_is_sent() {
     assert!(matches!(error, AgentError::NoKey { .. }) && error.to_string().contains("ANTHROPIC_API_KEY"), "{error}");
     assert!(asked.recv_timeout(Duration::from_millis(100)).is_err(), "the server saw a connection");
 }
+
+#[test]
+fn ctrl_c_ends_the_wait_and_counts_what_was_generated() {
+    let mut pieces = anthropic();
+    pieces.truncate(3);
+    pieces.push(Piece::Wait(Duration::from_secs(5)));
+    let (base, _asked) = server(vec![pieces]);
+    let key = Key::read("test", "KEY", &|_| Some(SECRET.to_owned())).expect("it is a key");
+    let target = Target { base, model: "m".into(), key: Some(key), context_tokens: 1000 };
+    let patient = Limits { silence: Duration::from_secs(5), ..limits() };
+    let mut endpoint = Endpoint::new(Anthropic, target, None, patient).expect("it is an endpoint");
+    let stop = Stop::default();
+    let began = Instant::now();
+    let stopping = std::thread::spawn({
+        let stop = stop.clone();
+        move || {
+            std::thread::sleep(Duration::from_millis(500));
+            stop.ask();
+        }
+    });
+    let error = endpoint.ask(&request(1), &mut Heard::default(), &stop).expect_err("it was stopped");
+    stopping.join().expect("no panic");
+    assert!(matches!(error, AgentError::Stopped { .. }), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert_eq!(error.spent().map(|spent| spent.input_tokens), Some(107));
+}
+
+#[test]
+fn a_refused_name_of_the_limit_is_put_in_the_other_name_once() {
+    let refused = || {
+        let body =
+            r#"{"error":{"message":"Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."}}"#;
+        let size = format!("content-length: {}\r\n", body.len());
+        vec![text(head("400 Bad Request", &size)), text(body)]
+    };
+    let (base, asked) = server(vec![refused(), openai()]);
+    ask(OpenAi::new(&base), &base, limits()).expect("the other name is good");
+    let asked: Vec<String> = asked.iter().take(2).collect();
+    assert!(
+        asked[0].contains("\"max_tokens\":1000") && asked[1].contains("\"max_completion_tokens\":1000"),
+        "{asked:?}"
+    );
+    let (base, _asked) = server(vec![refused(), refused()]);
+    let error = ask(OpenAi::new(&base), &base, limits()).expect_err("both names are refused");
+    assert!(matches!(error, AgentError::Refused { status: 400, .. }), "{error:?}");
+}
+
+#[test]
+fn an_endpoint_that_does_not_stream_is_understood_too() {
+    let body = r#"{"model":"local","choices":[{"message":{"content":"fn step() {}"},"finish_reason":"stop"}]}"#;
+    let reply =
+        format!("HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\nconnection: close\r\n\r\n{body}");
+    let (base, _asked) = server(vec![vec![text(reply)]]);
+    let answer = ask(OpenAi::new(&base), &base, limits()).expect("it is an answer");
+    assert_eq!((answer.text.as_str(), answer.model.as_str(), answer.truncated), ("fn step() {}", "local", false));
+    assert!(!answer.usage.measured, "it counted nothing");
+}
+
+#[test]
+fn an_account_without_money_is_not_asked_again() {
+    let body = r#"{"error":{"code":"insufficient_quota","message":"You exceeded your current quota"}}"#;
+    let size = format!("content-length: {}\r\n", body.len());
+    let error = failed(vec![vec![text(head("429 Too Many Requests", &size)), text(body)]]);
+    assert!(matches!(error, AgentError::Refused { status: 429, .. }), "{error:?}");
+}
