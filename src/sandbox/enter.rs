@@ -49,6 +49,13 @@ pub fn processes(purpose: Purpose) -> u64 {
 pub fn run(arguments: super::Arguments) -> Result<Exit, Failure> {
     match arguments.task {
         Task::Probe(attempt) => attempt.run(),
+        Task::Holds { mechanism } => {
+            let tried = super::Sandbox::try_out(mechanism);
+            for line in tried.describe() {
+                anstream::println!("{line}");
+            }
+            Ok(if tried.closes() { Exit::Agree } else { Exit::Diverged })
+        }
         Task::Enter(enter) => {
             let code = Cell::new(enter).and_then(|cell| cell.start());
             match code {
@@ -83,7 +90,10 @@ impl Cell {
             }
         };
         let readable = enter.readable.into_iter().map(bind(false));
-        let binds: Result<Vec<Bind>, String> = readable.chain(enter.writable.into_iter().map(bind(true))).collect();
+        let all = readable.chain(enter.writable.into_iter().map(bind(true)));
+        let mut binds = all.collect::<Result<Vec<Bind>, String>>()?;
+        // What lies within another comes after it, or that one would hide it.
+        binds.sort_by_key(|bind| bind.inside.components().count());
         let passed = enter.pass.iter().filter_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)));
         let variables = enter.variable.iter().cloned().chain(passed);
         let text = |text: String| CString::new(text).map_err(|_| "an argument holds a zero byte".to_owned());
@@ -94,7 +104,7 @@ impl Cell {
             mechanism: enter.mechanism,
             purpose: enter.purpose,
             folder: enter.folder,
-            binds: binds?,
+            binds,
             environment: environment?,
             argv: argv?,
             user: root.then(|| user(enter.purpose)),

@@ -217,6 +217,12 @@ pub enum Task {
     Enter(Enter),
     /// Try, from within, what a confined program must not be able to do
     Probe(probe::Attempt),
+    /// Say what holds with a mechanism on this machine; exit code 1 if not everything does
+    Holds {
+        /// What closes programs in
+        #[arg(value_enum)]
+        mechanism: Mechanism,
+    },
 }
 
 /// A confinement on the command line.
