@@ -243,8 +243,9 @@ fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
 
 #[test]
 fn simd_gives_the_records_of_the_readable_backend_for_every_lane_count() {
-    let steps = std::cell::Cell::new(0);
+    let (steps, variants) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     each_variant(|instructions, layout| {
+        variants.set(variants.get() + 1);
         for frameskip in FRAMESKIPS {
             for lanes in LANE_COUNTS {
                 let mut two = Two::new(frameskip, lanes, instructions, layout);
@@ -272,7 +273,8 @@ fn simd_gives_the_records_of_the_readable_backend_for_every_lane_count() {
         }
     });
     println!("{} steps", steps.get());
-    assert!(steps.get() >= 1_000_000, "{} steps are too few", steps.get());
+    // Machines differ in their instruction sets, so the floor is one for each that this one has.
+    assert!(steps.get() >= 200_000 * variants.get(), "{} steps are too few", steps.get());
 }
 
 #[test]
