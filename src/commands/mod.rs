@@ -7,6 +7,7 @@ pub mod completions;
 pub mod doctor;
 pub mod fuzz;
 pub mod minimize;
+pub mod ptx;
 pub mod python;
 pub mod record;
 pub mod replay;

@@ -3,6 +3,8 @@
 use crate::world::DrawsFrom;
 use crate::{Counter, World};
 use bytemuck::{Pod, Zeroable};
+use lockstep_core::device::DeviceRules;
+#[cfg(feature = "cuda-host")]
 use lockstep_core::host::{HostRules, HostTable};
 
 /// `Counter::World` of `cuda/rules.cuh`.
@@ -19,7 +21,7 @@ pub struct DeviceWorld {
     pub draws: u32,
 }
 
-impl HostRules for Counter {
+impl DeviceRules for Counter {
     type DeviceWorld = DeviceWorld;
 
     fn device_world(world: &World) -> DeviceWorld {
@@ -31,6 +33,13 @@ impl HostRules for Counter {
         }
     }
 
+    fn ptx() -> &'static str {
+        include_str!("../cuda/kernels.ptx")
+    }
+}
+
+#[cfg(feature = "cuda-host")]
+impl HostRules for Counter {
     fn host_table() -> &'static HostTable {
         unsafe extern "C" {
             fn counter_cuda_host() -> *const HostTable;

@@ -1,6 +1,5 @@
 //! `counter`, the smallest environment and the documentation by example: start with `rules.rs`.
 
-#[cfg(feature = "cuda-host")]
 pub mod cuda;
 mod rules;
 mod state;

@@ -2,6 +2,7 @@
 
 use lockstep_core::bench::Bencher;
 use lockstep_core::{Opened, Opener};
+use lockstep_device::Ptx;
 use lockstep_env_counter::Counter;
 
 fn main() -> std::process::ExitCode {
@@ -9,11 +10,13 @@ fn main() -> std::process::ExitCode {
         ("rust", Opened::scalar::<Counter>),
         #[cfg(feature = "cuda-host")]
         ("cuda-host", Opened::cuda_host::<Counter>),
+        ("ptx", Ptx::backend::<Counter>),
     ];
     let benchers: &[Bencher] = &[
         Bencher::scalar::<Counter>(),
         #[cfg(feature = "cuda-host")]
         Bencher::cuda_host::<Counter>(),
+        Ptx::bencher::<Counter>(),
     ];
     lockstep_core::run_with(backends, benchers)
 }

@@ -2,6 +2,8 @@
 
 use crate::{Pong, World};
 use bytemuck::{Pod, Zeroable};
+use lockstep_core::device::DeviceRules;
+#[cfg(feature = "cuda-host")]
 use lockstep_core::host::{HostRules, HostTable};
 
 /// `Pong::World` of `cuda/rules.cuh`.
@@ -26,7 +28,7 @@ pub struct DeviceWorld {
     pub max_paddle_y: f32,
 }
 
-impl HostRules for Pong {
+impl DeviceRules for Pong {
     type DeviceWorld = DeviceWorld;
 
     fn device_world(world: &World) -> DeviceWorld {
@@ -49,6 +51,13 @@ impl HostRules for Pong {
         }
     }
 
+    fn ptx() -> &'static str {
+        include_str!("../cuda/kernels.ptx")
+    }
+}
+
+#[cfg(feature = "cuda-host")]
+impl HostRules for Pong {
     fn host_table() -> &'static HostTable {
         unsafe extern "C" {
             fn pong_cuda_host() -> *const HostTable;

@@ -1,7 +1,6 @@
 //! Puffer Pong, exact to the bit: start with `rules.rs`, which follows `pong.h` function by function.
 
 pub mod bench;
-#[cfg(feature = "cuda-host")]
 pub mod cuda;
 mod rules;
 pub mod simd;

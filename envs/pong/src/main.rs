@@ -2,6 +2,7 @@
 
 use lockstep_core::bench::Bencher;
 use lockstep_core::{Opened, Opener};
+use lockstep_device::Ptx;
 use lockstep_env_pong::{Pong, simd::Simd};
 
 fn main() -> std::process::ExitCode {
@@ -10,12 +11,14 @@ fn main() -> std::process::ExitCode {
         ("rust.simd", Simd::open),
         #[cfg(feature = "cuda-host")]
         ("cuda-host", Opened::cuda_host::<Pong>),
+        ("ptx", Ptx::backend::<Pong>),
     ];
     let benchers: &[Bencher] = &[
         Bencher::scalar::<Pong>(),
         lockstep_env_pong::bench::SIMD,
         #[cfg(feature = "cuda-host")]
         Bencher::cuda_host::<Pong>(),
+        Ptx::bencher::<Pong>(),
     ];
     lockstep_core::run_with(backends, benchers)
 }

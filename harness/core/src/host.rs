@@ -7,10 +7,12 @@
 mod bench;
 mod lanes;
 mod play;
-mod table;
+pub(crate) mod settle;
+pub(crate) mod table;
 
 use crate::backend::{Backend, Fault, Settled, StepMany};
 use crate::bytes::Reader;
+use crate::device::DeviceRules;
 use crate::lane::{Header, Source};
 use crate::options::{Files, Options};
 use crate::rules::{Refusal, Rules};
@@ -18,7 +20,7 @@ use crate::scalar::refuse_undefined;
 use crate::serve::Opened;
 use crate::shape::Shape;
 use crate::wire::Mode;
-use bytemuck::{Pod, Zeroable, bytes_of, cast_slice, cast_slice_mut};
+use bytemuck::{Zeroable, bytes_of, cast_slice, cast_slice_mut};
 use lanes::Lanes;
 use play::{Buffers, Play};
 use rayon::prelude::*;
@@ -30,14 +32,8 @@ pub use table::HostTable;
 /// Lanes of one launch at most: their records of a window fit into a cache.
 const LAUNCH_LANES_MAX: usize = 8;
 
-/// Rules that have CUDA source too.
-pub trait HostRules: Rules {
-    /// The world as that source sees it: plain words.
-    type DeviceWorld: Pod + Send + Sync;
-
-    /// The words of a world.
-    fn device_world(world: &Self::World) -> Self::DeviceWorld;
-
+/// Rules that have CUDA source, built for the CPU.
+pub trait HostRules: DeviceRules {
     /// The table that the compiled source exports.
     fn host_table() -> &'static HostTable;
 }
@@ -64,6 +60,11 @@ pub fn layout<R: HostRules>() -> Vec<u32> {
 
 /// The part of [`layout`] that all sources share, as Rust has it.
 pub fn shared_layout<R: HostRules>() -> [u32; 7] {
+    shared_sizes::<R>()
+}
+
+/// As [`shared_layout`], for any rules.
+pub fn shared_sizes<R: Rules>() -> [u32; 7] {
     [
         size_of::<RawShape>(),
         size_of::<RawHeader>(),

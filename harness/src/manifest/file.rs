@@ -49,6 +49,9 @@ pub struct ManifestFile {
     pub configurations: BTreeMap<String, ConfigurationTable>,
     /// The backends by name.
     pub backends: BTreeMap<String, BackendTable>,
+    /// What a CUDA kernel may need of a GPU, by the kernel's name.
+    #[serde(default)]
+    pub ceiling: BTreeMap<String, CeilingTable>,
     /// Oddities of the reference that are reproduced; each has a test of that name.
     #[serde(default)]
     pub quirk: Vec<QuirkTable>,
@@ -225,6 +228,24 @@ pub struct BackendTable {
     /// The instruction sets that it has code for.
     #[serde(default)]
     pub instructions: Option<InstructionsTable>,
+}
+
+/// What one CUDA kernel may need of a GPU at most; what is absent is not bounded.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CeilingTable {
+    /// Registers of a thread.
+    #[serde(default)]
+    pub registers: Option<u32>,
+    /// Bytes of a thread's stack.
+    #[serde(default)]
+    pub stack_bytes: Option<u32>,
+    /// Bytes of registers that are stored and loaded because there are not enough.
+    #[serde(default)]
+    pub spill_bytes: Option<u32>,
+    /// Bytes of shared memory of a block.
+    #[serde(default)]
+    pub shared_bytes: Option<u32>,
 }
 
 /// The instruction sets that a backend has code for; the contract tier holds all of this machine's to the same bits.
