@@ -131,6 +131,7 @@ pub fn prepare(
             .variables
             .iter()
             .map(|(name, text)| (name.clone(), fill(text, &holes)))
+            .chain([(crate::sides::SETTING.to_owned(), adapter.setting.clone())])
             .chain([("LOCKSTEP_SDK".to_owned(), reference.sdk.join("python").display().to_string())])
             .collect(),
     };
