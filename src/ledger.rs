@@ -68,7 +68,7 @@ pub struct Spent {
     pub output_tokens: u64,
     /// Dollars, at the run's prices.
     pub usd: f64,
-    /// `measured`, `reported by the agent`, `estimated, lower bound`, or `no price known`.
+    /// `measured`, `reported by the agent`, `recorded, paid for then`, `estimated, lower bound`, or `no price known`.
     pub basis: String,
     /// Until the answer was there.
     pub seconds: f64,

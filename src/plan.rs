@@ -43,6 +43,13 @@ pub struct Module {
     pub vectors: Vec<String>,
 }
 
+impl Module {
+    /// The pure functions whose vectors judge it.
+    pub fn probes(&self) -> Vec<&str> {
+        self.vectors.iter().filter_map(|vector| vector.strip_prefix("probe:")).collect()
+    }
+}
+
 /// Why a plan can't be used; the text goes back to the model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -245,6 +252,15 @@ impl Plan {
                         "module {name} can't be judged by {vector}: nothing runs before {last} is there"
                     ));
                 }
+                let probed = module.probes().first().copied();
+                let rust = |file: &String| file.starts_with("src/") && file.ends_with(".rs");
+                if let Some(function) = probed.filter(|_| backend != "rust" || !module.files.first().is_some_and(rust))
+                {
+                    let name = &module.name;
+                    wrong.push(format!(
+                        "module {name} can't be judged by probe:{function}: that takes a module of rust whose first file is src/….rs"
+                    ));
+                }
             }
         }
     }
@@ -435,6 +451,15 @@ mod tests {
             complaints(|plan| plan.modules[0].vectors.push("contract".into())).contains("nothing runs before rules")
         );
         assert!(complaints(|plan| plan.modules[1].vectors.push("probe:shut".into())).contains("probe:open"));
+        // What has no function of its own in Rust can't be asked for it.
+        let probed = |file: &'static str| {
+            complaints(move |plan| {
+                plan.modules[0].vectors.push("probe:open".into());
+                plan.modules[0].files.insert(0, file.into());
+            })
+        };
+        assert!(probed("cuda/rules.cuh").contains("can't be judged by probe:open"));
+        assert!(!probed("src/world.rs").contains("can't be judged by probe:open"));
     }
 
     #[test]

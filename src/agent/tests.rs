@@ -2,6 +2,7 @@
 
 mod command;
 mod http;
+mod https;
 mod mailbox;
 
 use super::{Request, Role};

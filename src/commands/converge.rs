@@ -184,7 +184,7 @@ fn open_agent(options: &AgentOptions, recording: Option<&Run>, run: &str) -> Res
         Some(recording) => Ok((Box::new(Recorded::new(answers(recording)?)), Money::none())),
         None => {
             let agent = open(options, run)?;
-            let money = Money { price: options.price(&agent.model()) };
+            let money = Money { price: options.price(&agent.model()), recorded: false };
             Ok((agent, money))
         }
     }

@@ -63,7 +63,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let stop = Stop::on_signals().map_err(|error| Failure::usage(error.to_string()))?;
     let mut progress = Progress::new(arguments.json);
     let agent = open(&arguments.agent, &known.started.run)?;
-    let money = Money { price: arguments.agent.price(&agent.model()) };
+    let money = Money { price: arguments.agent.price(&agent.model()), recorded: false };
     let sandbox = sandbox(arguments.no_sandbox)?;
     let (reference, prepared) = reference(&project, &arguments.reference, &mut progress)?;
     let sources = sources(&reference, &prepared.folder)?;

@@ -1,14 +1,20 @@
 //! One judgement of a candidate: the harness's verdict, as the ledger keeps it and as the model reads it.
 
 use crate::ledger::Killed;
-use crate::prompt::{Pack, SourceFile, packs};
+use crate::plan::Module;
+use crate::prompt::{PACKS_MAX, Pack, SourceFile, packs};
 use lockstep_harness::manifest::Manifest;
-use lockstep_harness::side::SideError;
-use lockstep_harness::sides::Sides;
-use lockstep_harness::tiers::{CheckOutcome, Counts};
+use lockstep_harness::side::{self, SideError, Terms};
+use lockstep_harness::sides::{Processes, Sides};
+use lockstep_harness::tiers::{CheckOutcome, Counts, property};
 use lockstep_harness::verify::{Plan, Verification, verify};
 use lockstep_harness::watch::{Stop, Watch};
+use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
+
+/// Vectors that differ, of one function, which a model is shown.
+const VECTORS_SHOWN: usize = 4;
 
 /// What came of a judgement.
 pub struct Judgement {
@@ -42,6 +48,36 @@ impl Judgement {
             .map(|one| format!("{} by {} in {}", one.kind, one.tier, one.configuration))
             .collect();
         shown.join("; ")
+    }
+
+    /// A judgement that played no step.
+    fn without_play(
+        manifest: &Manifest,
+        backend: &str,
+        seed: u64,
+        found: Vec<Killed>,
+        packs: Vec<Pack>,
+        table: String,
+    ) -> Self {
+        Judgement {
+            agrees: found.is_empty(),
+            stopped: false,
+            rows: 0,
+            found,
+            packs,
+            table,
+            counts: Counts::default(),
+            short_buckets: Vec::new(),
+            verification: Verification {
+                environment: manifest.file.name.clone(),
+                backend: backend.to_owned(),
+                seed,
+                reports: Vec::new(),
+                configurations: Vec::new(),
+                not_run: Vec::new(),
+                stopped: false,
+            },
+        }
     }
 }
 
@@ -112,31 +148,91 @@ pub fn judge(
     })
 }
 
-fn not_opened(manifest: &Manifest, backend: &str, seed: u64, error: &SideError) -> Judgement {
-    let text = format!("the candidate could not be opened: {error}\n");
-    Judgement {
-        agrees: false,
-        stopped: false,
-        rows: 0,
-        found: vec![Killed {
-            kind: "not opened".into(),
-            tier: "contract".into(),
+/// Holds the pure functions of a module against the reference, before anything of the environment runs. The functions
+/// that the reference does not offer to be probed are named in the table and judge nothing.
+///
+/// # Errors
+/// If the reference fails.
+pub fn probe(
+    manifest: &Manifest,
+    module: &Module,
+    seed: u64,
+    sides: &Processes,
+    stop: &Stop,
+) -> Result<Judgement, SideError> {
+    let configuration = manifest.configuration("default").expect("every manifest has a default configuration");
+    let configuration = Arc::new(configuration.clone());
+    let mut terms = Terms::new(1);
+    terms.deadline = sides.deadline;
+    let mut reference = sides.reference(configuration.clone(), terms)?;
+    let start = || side::Module::start(sides.runner.clone(), &sides.logs, sides.deadline, &configuration.options);
+    let mut ours = match start() {
+        Ok(ours) => ours,
+        Err(error) => return Ok(not_opened(manifest, &module.backend, seed, &error)),
+    };
+    let (mut table, mut rows, mut found, mut packs) = (String::new(), 0, Vec::new(), Vec::new());
+    for row in manifest.file.probe.iter().filter(|row| module.probes().contains(&row.function.as_str())) {
+        let function = &row.function;
+        if !reference.capabilities.probe.contains(function) {
+            let _ = writeln!(table, "{function}: not judged, the reference does not offer it to be probed");
+            continue;
+        }
+        let vectors = property::vectors(row, seed);
+        let mut differing = Vec::new();
+        let mut played = 0;
+        for input in &vectors {
+            if stop.asked() || differing.len() >= VECTORS_SHOWN {
+                break;
+            }
+            played += 1;
+            let expected = reference.probe(function, input)?;
+            let observed = match ours.probe(function, input) {
+                Ok(observed) => observed.to_string(),
+                Err(error) => {
+                    // Whatever it did, the next vector finds a new one.
+                    match start() {
+                        Ok(anew) => ours = anew,
+                        Err(error) => return Ok(not_opened(manifest, &module.backend, seed, &error)),
+                    }
+                    format!("no answer: {error}")
+                }
+            };
+            if observed != expected.to_string() {
+                differing.push(format!("input     {input}\nexpected  {expected}\nobserved  {observed}\n"));
+            }
+        }
+        if differing.is_empty() {
+            rows += 1;
+            let _ = writeln!(table, "{function}: agrees on {played} vectors");
+            continue;
+        }
+        let _ = writeln!(table, "{function}: {} of the first {played} vectors differ", differing.len());
+        let kind = format!("the function {function}");
+        found.push(Killed {
+            kind: kind.clone(),
+            tier: "probe".into(),
             configuration: "default".into(),
             steps: 0,
             reference_steps: 0,
-        }],
-        packs: vec![Pack::plain("not opened", text.clone())],
-        table: text,
-        counts: Counts::default(),
-        short_buckets: Vec::new(),
-        verification: Verification {
-            environment: manifest.file.name.clone(),
-            backend: backend.to_owned(),
-            seed,
-            reports: Vec::new(),
-            configurations: Vec::new(),
-            not_run: Vec::new(),
-            stopped: false,
-        },
+        });
+        if packs.len() < PACKS_MAX {
+            packs.push(Pack::plain(kind, format!("```text\n{}```", differing.join("\n"))));
+        }
     }
+    let mut judgement = Judgement::without_play(manifest, &module.backend, seed, found, packs, table);
+    (judgement.rows, judgement.stopped) = (rows, stop.asked());
+    Ok(judgement)
+}
+
+fn not_opened(manifest: &Manifest, backend: &str, seed: u64, error: &SideError) -> Judgement {
+    let text = format!("the candidate could not be opened: {error}\n");
+    let found = vec![Killed {
+        kind: "not opened".into(),
+        tier: "contract".into(),
+        configuration: "default".into(),
+        steps: 0,
+        reference_steps: 0,
+    }];
+    let packs = vec![Pack::plain("not opened", text.clone())];
+    Judgement::without_play(manifest, backend, seed, found, packs, text)
 }

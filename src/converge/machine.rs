@@ -44,6 +44,10 @@ pub enum Do {
     Edit(Blob),
     /// Compile what is there as a library.
     Check(String),
+    /// Build a runner of the functions that a module has to be probed.
+    BuildProbes(usize),
+    /// Play the vectors of a module's functions.
+    Probe(usize),
     /// Build the runner for a backend.
     Build(String),
     /// Judge a backend.
@@ -194,8 +198,12 @@ impl Machine {
             }),
             Phase::Read(answer) if self.scope == Scope::Plan => Do::ReadPlan(answer.clone()),
             Phase::Read(answer) => Do::Edit(answer.clone()),
-            Phase::Build if self.is_partial() => Do::Check(self.backend()),
+            Phase::Build if self.is_partial() => match self.probed() {
+                Some(module) => Do::BuildProbes(module),
+                None => Do::Check(self.backend()),
+            },
             Phase::Build => Do::Build(self.backend()),
+            Phase::Judge if self.is_partial() => Do::Probe(self.probed().expect("only a probed part is judged")),
             Phase::Judge => Do::Judge {
                 backend: self.backend(),
                 tiers: if matches!(self.scope, Scope::Module(_)) { MODULE_TIERS.to_vec() } else { Vec::new() },
@@ -258,7 +266,7 @@ impl Machine {
             }
             Event::Built { ok: true, .. } => {
                 self.broken = 0;
-                if self.is_partial() {
+                if self.is_partial() && self.probed().is_none() {
                     self.advance();
                 } else {
                     self.phase = Phase::Judge;
@@ -398,6 +406,12 @@ impl Machine {
         let (Scope::Module(module), Some(plan)) = (self.scope, &self.plan) else { return false };
         let backend = &plan.modules[module].backend;
         plan.modules[module + 1..].iter().any(|other| other.backend == *backend)
+    }
+
+    /// The module that is worked on, if vectors of pure functions judge it.
+    fn probed(&self) -> Option<usize> {
+        let (Scope::Module(module), Some(plan)) = (self.scope, &self.plan) else { return None };
+        (!plan.modules[module].probes().is_empty()).then_some(module)
     }
 
     fn limit(&self) -> Option<Do> {

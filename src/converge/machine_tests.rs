@@ -103,7 +103,7 @@ impl Play {
     }
 
     fn judged(&mut self, rows: u32, kinds: &[&str]) {
-        assert!(matches!(self.machine.next(), Do::Judge { .. }), "{:?}", self.machine.next());
+        assert!(matches!(self.machine.next(), Do::Judge { .. } | Do::Probe(_)), "{:?}", self.machine.next());
         let found = kinds.iter().map(|kind| Killed {
             kind: (*kind).into(),
             tier: "rollout".into(),
@@ -184,6 +184,22 @@ fn a_run_without_a_mistake_goes_from_plan_to_certificates() {
     assert_eq!(play.machine.next(), Do::Finish);
     play.on(Event::Finished);
     assert_eq!(play.machine.next(), Do::Nothing);
+}
+
+#[test]
+fn a_module_before_the_last_is_judged_by_its_own_functions_where_the_plan_names_them() {
+    let mut play = two_backends();
+    play.machine.plan.as_mut().unwrap().modules[0].vectors = vec!["build".into(), "probe:gravity".into()];
+    play.write(&[("src/world.rs", "wrong")]);
+    assert_eq!(play.machine.next(), Do::BuildProbes(0));
+    play.built(true);
+    assert_eq!(play.machine.next(), Do::Probe(0));
+    play.judged(0, &["the function gravity"]);
+    assert_eq!((play.machine.next(), play.machine.asked_about()), (Do::AskRepair, "world".into()));
+    play.write(&[("src/world.rs", "right")]);
+    play.built(true);
+    play.judged(1, &[]);
+    assert_eq!(play.machine.next(), Do::AskWrite(1), "only then the next module is asked for");
 }
 
 fn rust_only() -> Play {

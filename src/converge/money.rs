@@ -9,12 +9,14 @@ use crate::ledger::Spent;
 pub struct Money {
     /// Dollars for tokens.
     pub price: Option<Price>,
+    /// The answers come from a recording and were paid for then.
+    pub recorded: bool,
 }
 
 impl Money {
     /// Nothing costs anything: a recording.
     pub fn none() -> Self {
-        Money::default()
+        Money { price: None, recorded: true }
     }
 
     /// The tokens of the longest answer that so many dollars pay for, after the question.
@@ -41,6 +43,7 @@ impl Money {
     pub fn spent(&self, usage: &Usage, seconds: f64) -> Spent {
         let cost = cost(usage, self.price.as_ref());
         let basis = match cost.basis {
+            _ if self.recorded => "recorded, paid for then",
             Basis::Reported => "reported by the agent",
             Basis::Measured => "measured",
             Basis::EstimatedLowerBound => "estimated, lower bound",
@@ -63,11 +66,11 @@ mod tests {
 
     #[test]
     fn an_answer_is_no_longer_than_the_money_that_is_left() {
-        let money = Money { price: Some(Price::given(3.0, None, 15.0)) };
+        let money = Money { price: Some(Price::given(3.0, None, 15.0)), recorded: false };
         // 30,000 tokens and a third: $0.12; what is left of $0.42 pays for 20,000 tokens out.
         assert_eq!(money.output_tokens(30_000, 0.42), 20_000);
         assert_eq!(money.output_tokens(30_000, 0.10), 0);
         assert_eq!(Money::none().output_tokens(30_000, 0.0), u64::MAX);
-        assert_eq!(Money { price: Some(Price::given(0.0, None, 0.0)) }.output_tokens(1, 1.0), u64::MAX);
+        assert_eq!(Money { price: Some(Price::given(0.0, None, 0.0)), recorded: false }.output_tokens(1, 1.0), u64::MAX);
     }
 }

@@ -1,13 +1,13 @@
 //! Does what the machine says, and writes what came of it into the ledger, one event at a time.
 
-use super::judge::{Judgement, judge};
+use super::judge::{Judgement, judge, probe};
 use super::machine::{Do, Machine, Scope};
 use super::money::Money;
-use crate::agent::{Agent, AgentError, Request, Role};
+use crate::agent::{Agent, AgentError, Request, Role, tokens};
 use crate::edit;
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Budget, Event, Ledger, StopReason};
-use crate::plan::Plan;
+use crate::plan::{Module, Plan};
 use crate::project::Project;
 use crate::prompt::{self, Context, Executed, Prompt, SourceFile, Trouble};
 use crate::terminal::Progress;
@@ -26,9 +26,6 @@ use std::time::{Duration, Instant};
 const OUTPUT_TOKENS_MAX: u64 = 32_000;
 /// An answer with fewer tokens than this could not hold a module.
 const OUTPUT_TOKENS_MIN: u64 = 4_000;
-
-/// Bytes of source for each token, at least.
-const BYTES_OF_A_TOKEN: u64 = 3;
 
 /// A run that goes on.
 pub struct Loop<'a> {
@@ -159,6 +156,8 @@ impl Loop<'_> {
             }
             Do::Edit(answer) => self.edit(&answer),
             Do::Check(backend) => self.check(&backend),
+            Do::BuildProbes(module) => self.build_probes(module),
+            Do::Probe(module) => self.probe(module),
             Do::Build(backend) => self.build(&backend),
             Do::Judge { backend, tiers, sealed } => self.judge(&backend, &tiers, sealed),
             Do::GoBack(to_round) => {
@@ -333,6 +332,37 @@ impl Loop<'_> {
         self.built_event("runner", backend, result.map(Some), began)
     }
 
+    fn build_probes(&mut self, module: usize) -> Result<Event, Failure> {
+        let began = Instant::now();
+        let module = self.module(module);
+        self.progress.begin(&format!("building the functions of {}", module.name), 0);
+        let result = self.workshop.build_probes(&self.machine.files, &module.files[0], &self.stop);
+        self.progress.end();
+        self.built_event(&format!("functions of {}", module.name), &module.backend, result.map(Some), began)
+    }
+
+    fn module(&self, place: usize) -> Module {
+        self.machine.plan.as_ref().expect("modules are the plan's").modules[place].clone()
+    }
+
+    /// Plays the vectors of a module's functions.
+    fn probe(&mut self, place: usize) -> Result<Event, Failure> {
+        let Some(built) = &self.built else { return self.build_probes(place) };
+        let module = self.module(place);
+        let sides = self.workshop.sides(
+            built,
+            self.prepared.command.clone(),
+            lockstep_harness::reference::cache_folder().join("logs"),
+            self.deadline,
+        );
+        let seed = self.machine.started.seed.wrapping_add(u64::from(self.machine.rounds));
+        let began = Instant::now();
+        match probe(&self.project.manifest, &module, seed, &sides, &self.stop) {
+            Ok(judgement) => self.judged_event(&module.backend, &["probe"], false, judgement, began.elapsed()),
+            Err(error) => Ok(Event::Stopped { reason: StopReason::Reference, words: error.to_string() }),
+        }
+    }
+
     fn built_event(
         &mut self,
         what: &str,
@@ -391,13 +421,22 @@ impl Loop<'_> {
             &mut self.progress,
             &self.stop,
         );
-        let seconds = began.elapsed().as_secs_f64();
-        let mut judgement = match result {
-            Ok(judgement) => judgement,
-            Err(error) => {
-                return Ok(Event::Stopped { reason: StopReason::Reference, words: error.to_string() });
-            }
-        };
+        match result {
+            Ok(judgement) => self.judged_event(backend, tiers, sealed, judgement, began.elapsed()),
+            Err(error) => Ok(Event::Stopped { reason: StopReason::Reference, words: error.to_string() }),
+        }
+    }
+
+    /// Tells what a judgement came to, and keeps it.
+    fn judged_event(
+        &mut self,
+        backend: &str,
+        tiers: &[&'static str],
+        sealed: bool,
+        mut judgement: Judgement,
+        took: Duration,
+    ) -> Result<Event, Failure> {
+        let seconds = took.as_secs_f64();
         if judgement.stopped {
             return Ok(Event::Stopped { reason: StopReason::Interrupted, words: "stopped by Ctrl-C".into() });
         }
@@ -481,8 +520,8 @@ impl Loop<'_> {
 
     /// Asks the reference which of its lines run, if its source would fill a good part of a request.
     pub fn look_at_reference(&mut self) {
-        let bytes: usize = self.sources.iter().map(|file| file.text.len()).sum();
-        if (bytes as u64) / BYTES_OF_A_TOKEN < self.agent.context_tokens() / 4 {
+        let tokens: u64 = self.sources.iter().map(|file| tokens::upper(&file.text)).sum();
+        if tokens < self.agent.context_tokens() / 3 {
             return;
         }
         let sides = Processes {

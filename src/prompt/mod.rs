@@ -183,6 +183,7 @@ pub fn write_prompt(context: &Context<'_>, module: &Module) -> Result<Prompt, Pr
     values.insert("backend", module.backend.as_str().into());
     values.insert("paths", paths(&module.files).into());
     values.insert("interface_wanted", wanted(module).into());
+    values.insert("module_probes", probes_section(context, Some(module))?);
     finish(context, role, values)
 }
 
@@ -214,6 +215,7 @@ pub fn repair_prompt(
         None => format!("the backend `{backend_name}`"),
     };
     values.insert("what", what.into());
+    values.insert("module_probes", probes_section(context, module)?);
     finish(context, "repair", values)
 }
 
@@ -263,6 +265,14 @@ pub fn plan_again_prompt(
         ("files", files.into()),
         ("rules_type", rules_type(&context.manifest.file.name).into()),
         ("probes", probes.collect::<String>().into()),
+        (
+            "plan_probes",
+            if context.manifest.file.probe.is_empty() {
+                Text::default()
+            } else {
+                part("parts/plan_probes", &Values::new())?
+            },
+        ),
     ]);
     finish(context, "plan", values)
 }
@@ -372,6 +382,17 @@ fn wanted(module: &Module) -> String {
         module.exports.join(", "),
         module.interface.trim()
     )
+}
+
+/// How a module that is not the last is asked for its functions.
+fn probes_section(context: &Context<'_>, module: Option<&Module>) -> Result<Text, PromptError> {
+    let Some(module) = module.filter(|module| !module.probes().is_empty()) else { return Ok(Text::default()) };
+    let last = context.plan.and_then(|plan| plan.modules.iter().rfind(|other| other.backend == module.backend));
+    if last.is_none_or(|last| last.name == module.name) {
+        return Ok(Text::default());
+    }
+    let functions: Vec<String> = module.probes().iter().map(|function| format!("`probe:{function}`")).collect();
+    part("parts/module_probes", &Values::from([("functions", functions.join(", ").into())]))
 }
 
 fn files_section(context: &Context<'_>, paths: &[&String]) -> Result<Text, PromptError> {

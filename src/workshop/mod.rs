@@ -17,7 +17,7 @@ use lockstep_harness::reference::cache_folder;
 use lockstep_harness::side::CommandLine;
 use lockstep_harness::sides::Processes;
 use lockstep_harness::watch::Stop;
-use scaffold::Scaffold;
+use scaffold::{Around, Scaffold};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 const INSIDE: &str = "/lockstep/workshop";
 /// Where a confined runner sees itself.
 const INSIDE_RUNNER: &str = "/lockstep/runner";
+/// How long a workshop that nobody opens is kept.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Workshops of one environment at most, for runs at once.
 const SLOTS: u32 = 8;
 
@@ -111,6 +113,9 @@ impl Workshop {
         let failed = |source| WorkshopError::Io { path: parent.clone(), source };
         std::fs::create_dir_all(&parent).map_err(failed)?;
         let (folder, lock) = slot(&parent, name).map_err(failed)?.ok_or_else(|| WorkshopError::Busy(name.clone()))?;
+        drop_old(&parent);
+        // Runners of earlier runs, which nobody starts again.
+        let _ = std::fs::remove_dir_all(folder.join("runners"));
         let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
         let scaffold = Scaffold::new(manifest, backends)?;
         scaffold.copy(&root, &folder.join("tree"))?;
@@ -125,12 +130,23 @@ impl Workshop {
     /// # Errors
     /// If it does not compile, or was stopped.
     pub fn build(&mut self, files: &Files, backend: &str, stop: &Stop) -> Result<Built, WorkshopError> {
-        self.put(files, true)?;
+        self.put(files, Around::Runner)?;
+        let feature = self.scaffold.feature(backend);
+        self.runner(feature.map(|feature| ["--features".to_owned(), feature]).as_ref().map_or(&[], |two| two), stop)
+    }
+
+    /// Puts the files in their places and builds a runner of the functions that `file` has to be probed.
+    ///
+    /// # Errors
+    /// As [`Workshop::build`].
+    pub fn build_probes(&mut self, files: &Files, file: &str, stop: &Stop) -> Result<Built, WorkshopError> {
+        self.put(files, Around::Probes(file))?;
+        self.runner(&[], stop)
+    }
+
+    fn runner(&self, more: &[String], stop: &Stop) -> Result<Built, WorkshopError> {
         let binary = format!("lockstep-env-{}", self.scaffold.name);
-        let mut arguments = vec!["build".to_owned(), "--bin".into(), binary.clone()];
-        if let Some(feature) = self.scaffold.feature(backend) {
-            arguments.extend(["--features".to_owned(), feature]);
-        }
+        let arguments = [&["build".to_owned(), "--bin".into(), binary.clone()], more].concat();
         self.cargo(stop).run(&arguments)?;
         let made = self.tree().join("target/debug").join(&binary);
         built_runner(&made, &self.folder.join("runners"))
@@ -143,7 +159,7 @@ impl Workshop {
     /// # Errors
     /// As [`Workshop::build`].
     pub fn check(&mut self, files: &Files, _backend: &str, stop: &Stop) -> Result<(), WorkshopError> {
-        self.put(files, false)?;
+        self.put(files, Around::Library)?;
         self.cargo(stop).run(&["check".to_owned(), "--lib".into()])
     }
 
@@ -180,10 +196,10 @@ impl Workshop {
         self.folder.join("tree")
     }
 
-    fn put(&mut self, files: &Files, whole: bool) -> Result<(), WorkshopError> {
+    fn put(&mut self, files: &Files, around: Around<'_>) -> Result<(), WorkshopError> {
         let folder = self.tree().join("envs").join(&self.scaffold.name);
         self.scaffold
-            .put(&folder, files, whole)
+            .put(&folder, files, around)
             .map_err(|source| WorkshopError::Io { path: folder.clone(), source })?;
         self.files = files.clone();
         Ok(())
@@ -230,6 +246,19 @@ impl Workshop {
     }
 }
 
+/// Removes workshops that nobody has opened for a month. What can't be removed is left for the next time.
+fn drop_old(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let path = entry.path().join("lock");
+        let age = path.metadata().and_then(|data| data.modified()).ok().and_then(|time| time.elapsed().ok());
+        let Ok(lock) = File::open(&path) else { continue };
+        // The lock is held until the folder is gone.
+        if age.is_some_and(|age| age > KEPT) && lock.try_lock().is_ok() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// A folder that no other run uses, with its lock.
 fn slot(parent: &Path, name: &str) -> io::Result<Option<(PathBuf, File)>> {
     for slot in 1..=SLOTS {
@@ -237,7 +266,10 @@ fn slot(parent: &Path, name: &str) -> io::Result<Option<(PathBuf, File)>> {
         std::fs::create_dir_all(&folder)?;
         let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
         match lock.try_lock() {
-            Ok(()) => return Ok(Some((folder, lock))),
+            Ok(()) => {
+                lock.set_modified(std::time::SystemTime::now())?;
+                return Ok(Some((folder, lock)));
+            }
             Err(std::fs::TryLockError::WouldBlock) => {}
             Err(std::fs::TryLockError::Error(error)) => return Err(error),
         }

@@ -14,6 +14,17 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use toml::{Table, Value};
 
+/// What stands around the candidate's files.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Around<'a> {
+    /// All that makes a runner of them.
+    Runner,
+    /// A library of those that are there.
+    Library,
+    /// A runner of the functions that this file has to be probed.
+    Probes(&'a str),
+}
+
 /// The feature that compiles CUDA source for the CPU.
 const CUDA_HOST: &str = "cuda-host";
 
@@ -87,7 +98,7 @@ impl Scaffold {
         put(&tree.join("Cargo.toml"), &top.to_string()).map_err(failed)?;
         let folder = tree.join("envs").join(&self.name);
         put(&folder.join("Cargo.toml"), &self.cargo_toml()).map_err(failed)?;
-        self.put(&folder, &Files::new(), true).map_err(failed)?;
+        self.put(&folder, &Files::new(), Around::Runner).map_err(failed)?;
         self.vendor(tree, &read("Cargo.lock")?)
     }
 
@@ -126,11 +137,12 @@ impl Scaffold {
     }
 
     /// Writes the scaffold and the candidate's files; editable files that the candidate does not have are removed.
-    pub(super) fn put(&self, folder: &Path, files: &Files, whole: bool) -> io::Result<()> {
+    pub(super) fn put(&self, folder: &Path, files: &Files, around: Around<'_>) -> io::Result<()> {
         put(&folder.join("env.toml"), &self.manifest)?;
         put(&folder.join("build.rs"), &self.build_rs())?;
-        put(&folder.join("src/lib.rs"), &self.lib_rs(files, whole))?;
-        put(&folder.join("src/main.rs"), &self.main_rs())?;
+        put(&folder.join("src/lib.rs"), &self.lib_rs(files, matches!(around, Around::Runner)))?;
+        let main = if let Around::Probes(file) = around { self.probes_rs(file) } else { self.main_rs() };
+        put(&folder.join("src/main.rs"), &main)?;
         for path in &self.editable {
             let place = folder.join(path);
             match files.get(path) {
@@ -151,7 +163,7 @@ impl Scaffold {
              [features]\n{CUDA_HOST} = [\"lockstep-build/{CUDA_HOST}\"]\n\n\
              [lib]\ncrate-type = [\"rlib\"]\n\n\
              [[bin]]\nname = \"lockstep-env-{name}\"\npath = \"src/main.rs\"\n\n\
-             [dependencies]\nbytemuck.workspace = true\nlockstep-core.workspace = true\n\n\
+             [dependencies]\nbytemuck.workspace = true\nlockstep-core.workspace = true\nserde_json.workspace = true\n\n\
              [build-dependencies]\nlockstep-build.workspace = true\n"
         )
     }
@@ -164,8 +176,7 @@ impl Scaffold {
         let mut text = "#![allow(warnings)]\n".to_owned();
         let mut there = BTreeSet::new();
         for path in &self.editable {
-            let module = path.strip_prefix("src/").and_then(|path| path.strip_suffix(".rs"));
-            let Some(module) = module.filter(|module| !module.contains('/')) else { continue };
+            let Some(module) = module_name(path) else { continue };
             if !files.contains_key(path) {
                 continue;
             }
@@ -187,6 +198,14 @@ impl Scaffold {
         text
     }
 
+    fn probes_rs(&self, file: &str) -> String {
+        let module = module_name(file).unwrap_or_default();
+        format!(
+            "fn main() -> std::process::ExitCode {{\n    lockstep_core::probe_with(lockstep_env_{}::{module}::probe)\n}}\n",
+            self.name
+        )
+    }
+
     fn main_rs(&self) -> String {
         let rules = &self.rules;
         format!(
@@ -197,6 +216,12 @@ impl Scaffold {
             self.name
         )
     }
+}
+
+/// The module that a file in `src/` is.
+pub(super) fn module_name(path: &str) -> Option<&str> {
+    let module = path.strip_prefix("src/")?.strip_suffix(".rs")?;
+    (!module.contains('/')).then_some(module)
 }
 
 /// Writes a file unless it says so already, so that what did not change is not built again.

@@ -3,6 +3,7 @@
 
 use crate::common::{Run, Running, clone, command};
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -169,6 +170,63 @@ fn converge_goes_from_nothing_to_a_certificate_past_edits_that_fail_in_every_way
 }
 
 #[test]
+fn a_module_is_held_against_the_reference_by_its_functions_before_the_next_one_is_asked_for() {
+    let empty = Empty::new("converge-probes");
+    let manifest = empty.folder.join("env.toml");
+    let mut text = std::fs::read_to_string(&manifest).unwrap();
+    text.push_str("\n[[probe]]\nfunction = \"tenths\"\ninput = { coins = [-1000, 1000] }\n");
+    std::fs::write(&manifest, text).unwrap();
+    // The real reference, which can be asked for one function more.
+    let reference = empty.mailbox.path().join("reference");
+    std::fs::create_dir(&reference).unwrap();
+    let counter = clone().join("references/counter");
+    std::fs::copy(counter.join("counter.py"), reference.join("counter.py")).unwrap();
+    let adapter = std::fs::read_to_string(counter.join("adapter.py")).unwrap().replace(
+        "if __name__",
+        "CounterLane.probes = {\"tenths\": lambda input: {\"value\": single(input[\"coins\"] * 0.1)}}\n\n\nif __name__",
+    );
+    std::fs::write(reference.join("adapter.py"), format!("from counter import single\n{adapter}")).unwrap();
+    let toml = "format = \"lockstep/reference/1\"\nname = \"counter\"\nversion = \"1\"\nmodel_may_read = [\"counter.py\"]\n\
+                [adapters.python]\ndefault = true\nargv = [\"{python}\", \"{here}/adapter.py\"]\n";
+    std::fs::write(reference.join("reference.toml"), toml).unwrap();
+
+    let running = empty.converge(&["--reference", &reference.display().to_string(), "--budget-rounds", "3"]);
+    let module = |name: &str, files: &[&str], exports: &[&str], vectors: &[&str]| {
+        serde_json::json!({
+            "name": name, "backend": "rust", "files": files, "depends_on": [], "exports": exports,
+            "interface": "as the reference", "vectors": vectors,
+        })
+    };
+    let modules = [
+        module("board", &["src/world.rs"], &["World"], &["build", "probe:tenths"]),
+        module(
+            "game",
+            &["src/state.rs", "src/rules.rs"],
+            &["State", "Counter"],
+            &["contract", "property", "interaction"],
+        ),
+    ];
+    assert!(empty.request(1).contains("probe:tenths"), "the model is told which functions judge modules");
+    empty.answer(1, &format!("```json\n{}\n```", serde_json::json!({"modules": modules})));
+    assert!(empty.request(2).contains("pub fn probe("), "the model is told what is called");
+    let probe = |number: &str| {
+        let probe = format!(
+            "pub fn probe(_: &Options, _: &str, input: &serde_json::Value) -> Result<serde_json::Value, lockstep_core::Refusal> {{\n    \
+             let coins = input[\"coins\"].as_i64().unwrap_or(0);\n    Ok(serde_json::json!({{\"value\": {number}}}))\n}}\n"
+        );
+        whole(&[("src/world.rs", source("src/world.rs") + &probe)])
+    };
+    // A product of two singles is not the product of two doubles, rounded.
+    empty.answer(2, &probe("f64::from(coins as f32 * 0.1f32)"));
+    let request = empty.request(3);
+    assert!(request.contains("the function tenths") && request.contains("expected"), "{request}");
+    empty.answer(3, &probe("f64::from((coins as f64 * 0.1) as f32)"));
+    running.wait().ends(5).says("module board, probe: agrees");
+    let kinds = kinds(&events(&empty.folder, &empty.run()));
+    assert_eq!((kinds["answered"], kinds["built"], kinds["judged"]), (3, 2, 2), "{kinds:?}");
+}
+
+#[test]
 fn a_run_that_was_killed_or_interrupted_goes_on_and_pays_for_nothing_twice() {
     let empty = Empty::new("converge-killed");
     let mut running = empty.converge(&["--seed", "7"]);
@@ -225,6 +283,54 @@ fn a_missing_key_is_found_before_a_run_begins() {
     assert!(!empty.folder.join("recordings").join("ledger.jsonl").exists());
     let left = std::fs::read_dir(empty.folder.join("recordings")).map(|entries| entries.count()).unwrap_or_default();
     assert_eq!(left, 0, "no folder of a run that never began is left");
+}
+
+#[test]
+fn an_endpoint_behind_a_proxy_is_reached_through_it_and_the_key_is_shown_nowhere() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let (mut head, mut size) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if line == "\r\n" {
+                break;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                size = value.trim().parse().unwrap();
+            }
+            head += &line;
+        }
+        reader.read_exact(&mut vec![0; size]).unwrap();
+        let event = |data: serde_json::Value| format!("data: {data}\n\n");
+        let answer = event(serde_json::json!({"model": "far", "choices": [{"index": 0, "delta": {"content": "no plan"}, "finish_reason": "stop"}]}))
+            + &event(serde_json::json!({"model": "far", "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 5}}))
+            + "data: [DONE]\n\n";
+        let head_of_answer = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        stream.write_all((head_of_answer.to_owned() + &answer).as_bytes()).unwrap();
+        head
+    });
+    let empty = Empty::new("converge-proxy");
+    let folder = empty.folder.display().to_string();
+    let words = ["converge", &folder, "--agent", "openai", "--model", "far", "--base-url", "http://model.example/v1"];
+    let more = ["--backend", "rust", "--price-in", "1", "--price-out", "5", "--budget-rounds", "1"];
+    let run = command(&[&words[..], &more].concat())
+        .env("http_proxy", &proxy)
+        .env("HTTP_PROXY", &proxy)
+        .env("OPENAI_API_KEY", "sk-very-secret")
+        .run()
+        .ends(5)
+        .says("answer    5 tokens from far")
+        .says("plan      refused");
+    let head = asked.join().unwrap();
+    assert!(head.starts_with("POST http://model.example/v1/chat/completions"), "{head}");
+    assert!(head.contains("sk-very-secret"), "the endpoint gets the key");
+    assert!(!run.everything().contains("sk-very-secret"), "nobody else does");
+    let ledger = std::fs::read_to_string(empty.folder.join("recordings").join(empty.run()).join("ledger.jsonl")).unwrap();
+    assert!(!ledger.contains("sk-very-secret"), "the ledger neither");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::lane::{Header, Source};
 use crate::options::{Files, Options};
 use crate::records::DRAW_BYTES;
-use crate::rules::{Reward, Rules};
+use crate::rules::{Refusal, Reward, Rules};
 use crate::scalar::Scalar;
 use crate::shape::{ActionKind, Resets, Shape};
 use crate::wire::{FrameHeader, GRAIN_NONE, Mode, Verb, WINDOW_STEPS_MAX, read_frame, write_frame};
@@ -350,13 +350,47 @@ pub fn run_with(backends: &[(&str, Opener)], benchers: &[Bencher]) -> ExitCode {
         eprintln!("error: this runner has no backend {asked}, only {}", names.join(", "));
         return ExitCode::from(2);
     };
+    let mut server = Server::new(name, *opener);
+    talk(&mut |verb, body, reply| server.answer(verb, body, reply))
+}
+
+/// A module's pure functions, before there are rules: options of the configuration, name, input.
+pub type ProbeFn = fn(&Options, &str, &Value) -> Result<Value, Refusal>;
+
+/// The main function of a runner that has one module's functions and no rules yet. `hello` brings the options alone, and
+/// `probe` is the only other verb.
+pub fn probe_with(probe: ProbeFn) -> ExitCode {
+    let mut options = Options::default();
+    talk(&mut |verb, body, reply| {
+        let request: Value = serde_json::from_slice(body).unwrap_or_default();
+        let answer = match verb {
+            Verb::Hello => {
+                options = Options::new(request["options"].as_object().cloned().unwrap_or_default());
+                json!({"protocol": PROTOCOL})
+            }
+            Verb::Probe => {
+                let function = request["function"].as_str().unwrap_or_default();
+                json!({"output": probe(&options, function, &request["input"])?})
+            }
+            Verb::Close => return Ok(()),
+            other => return Err(Fault::Refused(format!("a module has no {}, only functions to probe", other.name()))),
+        };
+        reply.extend_from_slice(answer.to_string().as_bytes());
+        Ok(())
+    })
+}
+
+type Answer<'a> = dyn FnMut(Verb, &[u8], &mut Vec<u8>) -> Result<(), Fault> + 'a;
+
+/// Answers on descriptors 3 and 4 until the judge says goodbye.
+fn talk(answer: &mut Answer<'_>) -> ExitCode {
     if !descriptors_are_open() {
         eprintln!("error: a runner is started by `lockstep`, which talks to it on descriptors 3 and 4");
         return ExitCode::from(2);
     }
     // SAFETY: the judge opened 3 and 4 for this process alone (checked above), and nothing else here owns them.
     let (requests, replies) = unsafe { (File::from_raw_fd(3), File::from_raw_fd(4)) };
-    match run(&mut Server::new(name, *opener), requests, replies) {
+    match run(answer, requests, replies) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -369,17 +403,17 @@ fn descriptors_are_open() -> bool {
     [3, 4].iter().all(|number| std::fs::symlink_metadata(format!("/dev/fd/{number}")).is_ok())
 }
 
-fn run(server: &mut Server, mut requests: File, replies: File) -> std::io::Result<()> {
+fn run(answer: &mut Answer<'_>, mut requests: File, replies: File) -> std::io::Result<()> {
     let mut replies = BufWriter::with_capacity(1 << 16, replies);
     let (mut body, mut reply) = (Vec::new(), Vec::new());
     while let Some(header) = read_frame(&mut requests, &mut body)? {
         reply.clear();
-        let answer = match Verb::numbered(header.verb) {
-            Some(verb) => server.answer(verb, &body, &mut reply),
+        let answered = match Verb::numbered(header.verb) {
+            Some(verb) => answer(verb, &body, &mut reply),
             None => Err(Fault::BadRequest(format!("there is no verb {}", header.verb))),
         };
-        let status = u8::from(answer.is_err());
-        if let Err(fault) = answer {
+        let status = u8::from(answered.is_err());
+        if let Err(fault) = answered {
             reply.clear();
             let (kind, error) = match fault {
                 Fault::BadRequest(error) => ("bad_request", error),

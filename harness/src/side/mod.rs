@@ -7,12 +7,14 @@
 mod error;
 mod hello;
 mod local;
+mod module;
 mod process;
 mod words;
 
 pub use error::{Place, SideError};
 pub use hello::{Hello, HelloReply, HelloRequest};
 pub use local::{Local, Opener};
+pub use module::Module;
 pub use process::{CommandLine, LogFile, Process};
 pub use words::{Capabilities, Injection, LaneStart, Play, Source, Stepped, Terms, Windows};
 

@@ -3,7 +3,7 @@
 use super::policy::{Noise, Tokens};
 use super::pool::Pool;
 use super::{Check, CheckOutcome, Stage, TierReport, hunt};
-use crate::manifest::{Level, ToleranceMode};
+use crate::manifest::{Level, ProbeTable, ToleranceMode};
 use crate::pair::Pair;
 use crate::side::{Play, SideError};
 use crate::sides::open_pair;
@@ -114,7 +114,6 @@ fn invariants(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -
 
 /// Pure functions that both sides can be asked for, on inputs in the manifest's ranges.
 fn functions(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Result<(), SideError> {
-    let mut noise = Noise::new(stage.seed ^ 0x960B);
     for table in stage.probes.clone() {
         let claim = format!("{} gives the same on {VECTORS} vectors mined from the reference", table.function);
         let lacks = [&pair.reference, &pair.backend]
@@ -126,17 +125,7 @@ fn functions(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) ->
             continue;
         }
         let mut outcome = CheckOutcome::Passed;
-        for _ in 0..VECTORS {
-            let mut input = Map::new();
-            for (name, [low, high]) in &table.input {
-                let value = match noise.below(6) {
-                    0 => *low,
-                    1 => *high,
-                    _ => low + noise.below((high - low + 1) as u64) as i64,
-                };
-                input.insert(name.clone(), json!(value));
-            }
-            let input = Value::Object(input);
+        for input in vectors(&table, stage.seed) {
             let expected = pair.reference.probe(&table.function, &input)?;
             let observed = pair.backend.probe(&table.function, &input)?;
             if expected != observed {
@@ -147,4 +136,22 @@ fn functions(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) ->
         report.checks.push(Check { claim, side: stage.backend.to_owned(), outcome });
     }
     Ok(())
+}
+
+/// Inputs of a pure function: each value is the lower or upper bound of its range one time in six, else anywhere in it.
+pub fn vectors(table: &ProbeTable, seed: u64) -> Vec<Value> {
+    let mut noise = Noise::new(seed ^ 0x960B);
+    let mut vector = || {
+        let mut input = Map::new();
+        for (name, [low, high]) in &table.input {
+            let value = match noise.below(6) {
+                0 => *low,
+                1 => *high,
+                _ => low + noise.below((high - low + 1) as u64) as i64,
+            };
+            input.insert(name.clone(), json!(value));
+        }
+        Value::Object(input)
+    };
+    (0..VECTORS).map(|_| vector()).collect()
 }

@@ -10,6 +10,7 @@ use crate::agent::{Agent, AgentError, AgentKind, AgentOptions, Answer};
 use lockstep_harness::watch::Stop;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ fn server(answers: Vec<Vec<Piece>>) -> (String, Receiver<String>) {
     std::thread::spawn(move || {
         for answer in answers {
             let Ok((mut stream, _)) = listener.accept() else { return };
-            let _ = told.send(read_request(&mut stream));
+            let _ = told.send(read_request(&mut stream).unwrap_or_default());
             for piece in answer {
                 match piece {
                     Piece::Text(text) => {
@@ -49,13 +50,16 @@ fn text(text: impl Into<String>) -> Piece {
     Piece::Text(text.into())
 }
 
-fn read_request(stream: &mut TcpStream) -> String {
+/// A whole request; `None` if the client hangs up before that.
+pub(super) fn read_request(stream: &mut impl Read) -> Option<String> {
     let mut reader = BufReader::new(stream);
     let (mut head, mut size) = (String::new(), 0);
     loop {
         let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
-            break;
+        match reader.read_line(&mut line) {
+            Ok(0) | Err(_) => return None,
+            Ok(_) if line == "\r\n" => break,
+            Ok(_) => {}
         }
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             size = value.trim().parse().expect("a length is a number");
@@ -63,8 +67,8 @@ fn read_request(stream: &mut TcpStream) -> String {
         head += &line;
     }
     let mut body = vec![0; size];
-    reader.read_exact(&mut body).expect("the body is as long as it says");
-    head + &String::from_utf8_lossy(&body)
+    reader.read_exact(&mut body).ok()?;
+    Some(head + &String::from_utf8_lossy(&body))
 }
 
 fn head(status: &str, more: &str) -> String {
@@ -104,7 +108,13 @@ fn openai() -> Vec<Piece> {
     ]
 }
 
-fn limits() -> Limits {
+/// [`openai`], all at once.
+pub(super) fn openai_text() -> String {
+    let pieces = openai().into_iter();
+    pieces.map(|piece| if let Piece::Text(text) = piece { text } else { String::new() }).collect()
+}
+
+pub(super) fn limits() -> Limits {
     Limits {
         connect: Duration::from_secs(2),
         silence: Duration::from_millis(400),
@@ -115,16 +125,16 @@ fn limits() -> Limits {
     }
 }
 
-fn ask<D: Dialect>(dialect: D, base: &str, limits: Limits) -> Result<Answer, AgentError> {
+pub(super) fn ask<D: Dialect>(dialect: D, base: &str, ca_file: Option<&Path>, limits: Limits) -> Result<Answer, AgentError> {
     let key = Key::read("test", "KEY", &|_| Some(SECRET.to_owned())).expect("it is a key");
     let target = Target { base: base.to_owned(), model: "m".into(), key: Some(key), context_tokens: 1000 };
-    let mut endpoint = Endpoint::new(dialect, target, None, limits).expect("it is an endpoint");
+    let mut endpoint = Endpoint::new(dialect, target, ca_file, limits).expect("it is an endpoint");
     endpoint.ask(&request(1), &mut Heard::default(), &Stop::default())
 }
 
 fn failed(answers: Vec<Vec<Piece>>) -> AgentError {
     let (base, _asked) = server(answers);
-    let error = ask(Anthropic, &base, limits()).expect_err("the server is bad");
+    let error = ask(Anthropic, &base, None, limits()).expect_err("the server is bad");
     assert!(!error.to_string().contains(SECRET) && !format!("{error:?}").contains(SECRET), "{error:?}");
     error
 }
@@ -132,7 +142,7 @@ fn failed(answers: Vec<Vec<Piece>>) -> AgentError {
 #[test]
 fn an_answer_of_anthropic_comes_with_its_name_and_all_its_tokens() {
     let (base, asked) = server(vec![anthropic()]);
-    let answer = ask(Anthropic, &base, limits()).expect("the server is good");
+    let answer = ask(Anthropic, &base, None, limits()).expect("the server is good");
     assert_eq!((answer.text.as_str(), answer.model.as_str(), answer.truncated), ("fn step() {}", "real-name", false));
     let usage = answer.usage;
     assert_eq!((usage.input_tokens, usage.cached_tokens, usage.output_tokens), (107, 100, 42));
@@ -146,7 +156,7 @@ fn an_answer_of_anthropic_comes_with_its_name_and_all_its_tokens() {
 #[test]
 fn an_answer_that_was_cut_off_by_its_length_says_so() {
     let (base, asked) = server(vec![openai()]);
-    let answer = ask(OpenAi::new(&base), &format!("{base}/v1"), limits()).expect("the server is good");
+    let answer = ask(OpenAi::new(&base), &format!("{base}/v1"), None, limits()).expect("the server is good");
     assert_eq!((answer.text.as_str(), answer.truncated), ("fn step() {}", true));
     assert_eq!((answer.usage.input_tokens, answer.usage.cached_tokens, answer.usage.output_tokens), (9, 4, 5));
     let asked = asked.recv().expect("it was asked");
@@ -160,7 +170,7 @@ fn a_busy_endpoint_is_asked_again_and_not_sooner_than_it_says() {
     let broken = vec![text(head("503 Service Unavailable", "content-length: 0\r\n"))];
     let (base, asked) = server(vec![busy, broken, anthropic()]);
     let began = Instant::now();
-    let answer = ask(Anthropic, &base, limits()).expect("the third attempt is good");
+    let answer = ask(Anthropic, &base, None, limits()).expect("the third attempt is good");
     assert_eq!(answer.text, "fn step() {}");
     assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(asked.iter().take(3).count(), 3);
@@ -197,7 +207,7 @@ fn a_stream_that_is_cut_counts_what_it_cost_and_is_not_paid_twice() {
     let mut pieces = anthropic();
     pieces.truncate(3);
     let (base, asked) = server(vec![pieces, anthropic()]);
-    let error = ask(Anthropic, &base, limits()).expect_err("the stream is cut");
+    let error = ask(Anthropic, &base, None, limits()).expect_err("the stream is cut");
     assert!(matches!(error, AgentError::Cut { .. }), "{error:?}");
     assert!(error.spent().is_some_and(|spent| spent.output_tokens > 0 && !spent.measured));
     assert_eq!(asked.try_iter().count(), 1, "from the first token on nothing is sent again");
@@ -224,7 +234,7 @@ fn an_endpoint_that_is_not_there_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let base = format!("http://{}", listener.local_addr().expect("it is bound"));
     drop(listener);
-    let error = ask(Anthropic, &base, limits()).expect_err("nobody listens");
+    let error = ask(Anthropic, &base, None, limits()).expect_err("nobody listens");
     assert!(matches!(error, AgentError::Unreachable { .. }) && error.to_string().contains("127.0.0.1"), "{error}");
 }
 
@@ -279,14 +289,14 @@ fn a_refused_name_of_the_limit_is_put_in_the_other_name_once() {
         vec![text(head("400 Bad Request", &size)), text(body)]
     };
     let (base, asked) = server(vec![refused(), openai()]);
-    ask(OpenAi::new(&base), &base, limits()).expect("the other name is good");
+    ask(OpenAi::new(&base), &base, None, limits()).expect("the other name is good");
     let asked: Vec<String> = asked.iter().take(2).collect();
     assert!(
         asked[0].contains("\"max_tokens\":1000") && asked[1].contains("\"max_completion_tokens\":1000"),
         "{asked:?}"
     );
     let (base, _asked) = server(vec![refused(), refused()]);
-    let error = ask(OpenAi::new(&base), &base, limits()).expect_err("both names are refused");
+    let error = ask(OpenAi::new(&base), &base, None, limits()).expect_err("both names are refused");
     assert!(matches!(error, AgentError::Refused { status: 400, .. }), "{error:?}");
 }
 
@@ -296,7 +306,7 @@ fn an_endpoint_that_does_not_stream_is_understood_too() {
     let reply =
         format!("HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\nconnection: close\r\n\r\n{body}");
     let (base, _asked) = server(vec![vec![text(reply)]]);
-    let answer = ask(OpenAi::new(&base), &base, limits()).expect("it is an answer");
+    let answer = ask(OpenAi::new(&base), &base, None, limits()).expect("it is an answer");
     assert_eq!((answer.text.as_str(), answer.model.as_str(), answer.truncated), ("fn step() {}", "local", false));
     assert!(!answer.usage.measured, "it counted nothing");
 }
