@@ -71,6 +71,9 @@ mod tests {
         assert_eq!(money.output_tokens(30_000, 0.42), 20_000);
         assert_eq!(money.output_tokens(30_000, 0.10), 0);
         assert_eq!(Money::none().output_tokens(30_000, 0.0), u64::MAX);
-        assert_eq!(Money { price: Some(Price::given(0.0, None, 0.0)), recorded: false }.output_tokens(1, 1.0), u64::MAX);
+        assert_eq!(
+            Money { price: Some(Price::given(0.0, None, 0.0)), recorded: false }.output_tokens(1, 1.0),
+            u64::MAX
+        );
     }
 }

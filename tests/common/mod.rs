@@ -113,11 +113,6 @@ impl Run {
         self
     }
 
-    /// All that it printed, to both streams.
-    pub fn everything(&self) -> &str {
-        &self.all
-    }
-
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
         assert!(self.all.contains(text), "lockstep {} does not say {text:?}:\n{}", self.shown, self.all);

@@ -9,7 +9,7 @@ use crate::agent::options::open_in;
 use crate::agent::{Agent, AgentError, AgentKind, AgentOptions, Answer};
 use lockstep_harness::watch::Stop;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -125,10 +125,15 @@ pub(super) fn limits() -> Limits {
     }
 }
 
-pub(super) fn ask<D: Dialect>(dialect: D, base: &str, ca_file: Option<&Path>, limits: Limits) -> Result<Answer, AgentError> {
+pub(super) fn ask<D: Dialect>(
+    dialect: D,
+    base: &str,
+    ca_file: Option<&Path>,
+    limits: Limits,
+) -> Result<Answer, AgentError> {
     let key = Key::read("test", "KEY", &|_| Some(SECRET.to_owned())).expect("it is a key");
     let target = Target { base: base.to_owned(), model: "m".into(), key: Some(key), context_tokens: 1000 };
-    let mut endpoint = Endpoint::new(dialect, target, ca_file, limits).expect("it is an endpoint");
+    let mut endpoint = Endpoint::new(dialect, target, ca_file, limits)?;
     endpoint.ask(&request(1), &mut Heard::default(), &Stop::default())
 }
 
