@@ -7,6 +7,7 @@ mod converge;
 mod edit;
 mod exit;
 mod ledger;
+mod new;
 mod plan;
 mod project;
 mod prompt;
@@ -40,6 +41,7 @@ enum Verb {
     Resume(commands::resume::Arguments),
     Runs(commands::runs::Arguments),
     Cost(commands::runs::CostArguments),
+    New(commands::new::Arguments),
     Verify(commands::verify::Arguments),
     Replay(commands::replay::Arguments),
     Record(commands::record::Arguments),
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
             Verb::Resume(arguments) => commands::resume::run(arguments),
             Verb::Runs(arguments) => commands::runs::run(arguments),
             Verb::Cost(arguments) => commands::runs::cost(arguments),
+            Verb::New(arguments) => commands::new::run(arguments),
             Verb::Verify(arguments) => commands::verify::run(arguments),
             Verb::Replay(arguments) => commands::replay::run(arguments),
             Verb::Record(arguments) => commands::record::run(arguments),

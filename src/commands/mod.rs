@@ -8,6 +8,7 @@ pub mod converge;
 pub mod doctor;
 pub mod fuzz;
 pub mod minimize;
+pub mod new;
 pub mod python;
 pub mod record;
 pub mod replay;

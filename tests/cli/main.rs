@@ -4,5 +4,6 @@ mod bad_input;
 #[path = "../common/mod.rs"]
 mod common;
 mod converge;
+mod new;
 mod recordings;
 mod verbs;

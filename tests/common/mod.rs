@@ -62,6 +62,12 @@ impl Lockstep {
         self
     }
 
+    /// In another folder than the clone.
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
     pub fn run(self) -> Run {
         self.spawn().wait()
     }

@@ -4,9 +4,11 @@
 //! hash of everything that it was made from, so that clones share it, an edit makes a new one, and two runs at once
 //! wait for each other instead of writing over each other.
 
+mod carried;
 mod prepare;
 mod tools;
 
+pub use carried::sdk_folder;
 pub(crate) use prepare::files_below;
 pub use prepare::{PrepareError, Prepared, bench_builds, cache_folder, prepare};
 pub use tools::{Tool, Tools, find_tools};
@@ -116,7 +118,8 @@ impl AdapterTable {
 }
 
 impl Reference {
-    /// Reads `reference.toml` in `folder`; the SDKs are in `sdk`.
+    /// Reads `reference.toml` in `folder`; the SDKs are in `sdk`, or where that is no folder, those that the program
+    /// carries.
     ///
     /// # Errors
     /// If the file is missing or not valid.
@@ -131,7 +134,7 @@ impl Reference {
         if file.adapters.values().filter(|adapter| adapter.default).count() != 1 {
             return Err(invalid("exactly one adapter is the default".into()));
         }
-        Ok(Reference { folder: folder.to_owned(), sdk: sdk.to_owned(), file })
+        Ok(Reference { folder: folder.to_owned(), sdk: sdk_folder(sdk)?, file })
     }
 
     /// The adapter with this name, or the default one.

@@ -1,0 +1,185 @@
+//! Environments of one's own, in folders outside the clone: what `lockstep new` writes `check` takes, and whatever is
+//! wrong with a class is told by name, with the line of the user's own file.
+
+use crate::common::{Lockstep, Run, command, python, written};
+use std::path::Path;
+
+/// A game of 30 lines that never heard of Lockstep, with most things that a state can be made of.
+const HUNT: &str = r#"import random
+
+
+class Ghost:
+    def __init__(self, x):
+        self.x = x
+
+
+class Hunt:
+    n_actions = 3
+
+    def __init__(self, size=5):
+        self.size = size
+
+    def reset(self, seed=None):
+        self.x, self.tick, self.phase = 0, 0, "calm"
+        self.coins = {random.randrange(1, self.size) for _ in range(3)}
+        self.ghosts = [Ghost(random.randrange(self.size)), Ghost(self.size - 1)]
+        self.trail = []
+        return self.look()
+
+    def look(self):
+        return [self.x / self.size, len(self.coins)] + [ghost.x for ghost in self.ghosts]
+
+    def step(self, action):
+        self.x = min(max(self.x + (0, 1, -1)[action], 0), self.size - 1)
+        self.trail = (self.trail + [self.x])[-random.randint(1, 4) :]
+        reward = 1.0 if self.x in self.coins else 0.0
+        self.coins.discard(self.x)
+        for ghost in self.ghosts:
+            ghost.x = (ghost.x + random.choice((-1, 0, 1))) % self.size
+        self.tick += 1
+        if self.tick > 6:
+            self.phase = "hunt"
+        return self.look(), reward, not self.coins or (self.phase == "hunt" and any(g.x == self.x for g in self.ghosts)), self.tick >= 40, {}
+"#;
+
+/// `lockstep` in a folder that has nothing to do with the clone.
+fn outside(folder: &Path, arguments: &[&str]) -> Lockstep {
+    command(arguments).within(folder).env("LOCKSTEP_PYTHON", python())
+}
+
+/// `lockstep new` on a class of this source.
+fn taken(source: &str, class: &str, more: &[&str]) -> (tempfile::TempDir, Run) {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    written(folder.path(), "game.py", source);
+    let entry = format!("game.py:{class}");
+    let arguments = [&["new", "--from", &entry, "--seconds", "0.5"], more].concat();
+    let run = outside(folder.path(), &arguments).run();
+    (folder, run)
+}
+
+/// A class whose `step` is this.
+fn class_with(step: &str) -> String {
+    format!(
+        "class Game:\n    n_actions = 2\n\n    def reset(self):\n        self.tick = 0\n        return [0]\n\n    def step(self, action):\n        self.tick += 1\n{step}\n"
+    )
+}
+
+#[test]
+fn new_takes_a_class_as_it_is_and_check_accepts_what_it_writes() {
+    let (folder, run) = taken(HUNT, "Hunt", &["my_hunt"]);
+    run.ends(0)
+        .says("state      x i32, tick i32, phase u8, coins i32[8], coins_count u32, ghosts_x i32[2], trail i32[8], trail_count u32, capacity u32")
+        .says("bound      trail has room for 8; more ends the episode and is counted in `capacity`")
+        .says("constant   size")
+        .says("random.randrange, choice, shuffle or sample: served")
+        .says("lockstep check my_hunt");
+    for file in ["env.toml", "README.md", ".lockstepignore", "traces/README.md", "reference/reference.toml"] {
+        assert!(folder.path().join("my_hunt").join(file).is_file(), "{file} is missing");
+    }
+    outside(folder.path(), &["check", "my_hunt"]).run().ends(0).says("the adapter of my_hunt keeps its promises");
+}
+
+#[test]
+fn new_says_what_it_found_as_json_and_never_writes_over_a_folder() {
+    let (folder, run) = taken(HUNT, "Hunt", &["--json", "--options", "{\"size\": 9}"]);
+    let run = run.ends(0);
+    let found: serde_json::Value = serde_json::from_str(&run.stdout).expect("it is JSON");
+    assert_eq!(found["environment"], "game");
+    assert_eq!(found["draws"], "served");
+    assert_eq!(found["inject"], true);
+    let manifest = std::fs::read_to_string(folder.path().join("game/env.toml")).expect("it is there");
+    assert!(manifest.contains("options = { \"size\" = 9 }"), "{manifest}");
+    outside(folder.path(), &["new", "--from", "game.py:Hunt"]).run().ends(2).says("is there already").says("(hint:");
+}
+
+#[test]
+fn a_class_that_draws_by_logarithms_is_recorded_and_says_why() {
+    let source =
+        class_with("        self.wind = random.gauss(0, 1)\n        return [self.wind], 0.0, self.tick > 5, False, {}");
+    let (folder, run) = taken(&format!("import random\n\n\n{source}"), "Game", &[]);
+    run.ends(0)
+        .says("random.gauss: recorded")
+        .says("random.gauss is not handled")
+        // It is set in `step` alone, so it is not there after the first reset and left over after the next.
+        .says("survives   wind")
+        .says("wind f64, wind_given u8");
+    outside(folder.path(), &["check", "game"]).run().ends(0).says("draws are recorded");
+    outside(folder.path(), &["new", "other", "--from", "game.py:Game", "--draws", "served", "--seconds", "0.5"])
+        .run()
+        .ends(3)
+        .says("random.gauss is not handled")
+        .says("game.py:13")
+        .says("leave --draws out");
+}
+
+#[test]
+fn what_can_t_be_found_or_imported_is_told_with_what_there_is() {
+    taken(HUNT, "Hunter", &[]).1.ends(3).says("has no Hunter").says("(hint: it has the classes Ghost, Hunt)");
+    taken("import no_such_thing\n", "Game", &[])
+        .1
+        .ends(3)
+        .says("No module named 'no_such_thing'")
+        .says("game.py:1  import no_such_thing")
+        .says("--python");
+    taken("class Game\n    pass\n", "Game", &[]).1.ends(3).says("SyntaxError").says("game.py:1  class Game");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    outside(folder.path(), &["new", "--from", "none.py:Game"]).run().ends(3).says("there is no file none.py");
+    outside(folder.path(), &["new", "--from", "none"]).run().ends(3).says("does not name a class");
+    outside(folder.path(), &["new", "My-Env", "--from", "a.py:B"]).run().ends(2).says("no name for an environment");
+    outside(folder.path(), &["new"]).run().ends(2).says("--from");
+    outside(folder.path(), &["new", "--from", "a.py:B", "--python", "/no/python"])
+        .run()
+        .ends(3)
+        .says("/no/python is no Python that runs");
+    outside(folder.path(), &["new", "--from", "a.py:B", "--options", "[1]"]).run().ends(2).says("no object");
+}
+
+#[test]
+fn a_class_that_is_no_environment_is_refused_by_what_it_lacks() {
+    taken("class Game:\n    pass\n", "Game", &[]).1.ends(3).says("Game has no `reset`");
+    let spaceless = class_with("        return [0], 0.0, False, False, {}").replace("    n_actions = 2\n", "");
+    taken(&spaceless, "Game", &[]).1.ends(3).says("no action_space").says("--actions N");
+    taken(&spaceless, "Game", &["--actions", "2"]).1.ends(0);
+    let odd = class_with("        return [0], 0.0, False, False, {}")
+        .replace("    n_actions = 2\n", "    class Text:\n        pass\n\n    action_space = Text()\n");
+    taken(&odd, "Game", &[]).1.ends(3).says("the action space").says("is not handled");
+    taken("class Game:\n    def __init__(self, size):\n        pass\n", "Game", &[])
+        .1
+        .ends(3)
+        .says("Game(size) can't be made")
+        .says("--options");
+    let blind = class_with("        return 'a text' if self.tick % 2 else [0], 0.0, False, False, {}");
+    taken(&blind, "Game", &[]).1.ends(3).says("the observation can't be compared");
+    let stateless = "class Game:\n    n_actions = 2\n\n    def reset(self):\n        return [0]\n\n    def step(self, action):\n        return [0], 0.0, True\n";
+    taken(stateless, "Game", &[]).1.ends(3).says("no attribute of Game changed");
+}
+
+#[test]
+fn an_environment_that_fails_is_shown_with_its_own_file_and_line() {
+    taken(&class_with("        return [1 / (5 - self.tick)], 0.0, False, False, {}"), "Game", &[])
+        .1
+        .ends(3)
+        .says("ZeroDivisionError")
+        .says("game.py:10  return [1 / (5 - self.tick)]");
+    taken(&class_with("        return 0"), "Game", &[]).1.ends(3).says("step() gave int").says("game.py:8");
+    taken(&class_with("        raise SystemExit(3)"), "Game", &[]).1.ends(3).says("SystemExit").says("game.py:10");
+    taken(&class_with("        while True:\n            pass"), "Game", &["--deadline", "2"])
+        .1
+        .ends(3)
+        .says("did not end within 2 s")
+        .says("game.py\", line 1")
+        .says("--deadline");
+    taken(&class_with("        import os; os._exit(9)"), "Game", &[]).1.ends(3).says("ended the interpreter");
+}
+
+#[test]
+fn a_failure_in_check_shows_the_line_of_the_environment_and_not_that_of_the_sdk() {
+    let (folder, run) = taken(HUNT, "Hunt", &["hunt"]);
+    run.ends(0);
+    let broken = HUNT.replace("self.tick += 1\n", "self.tick += [][self.tick - 30]\n");
+    assert_ne!(broken, HUNT);
+    written(folder.path(), "game.py", &broken);
+    let run = outside(folder.path(), &["check", "hunt"]).run().ends(3).says("IndexError");
+    let at = broken.lines().position(|line| line.contains("[][")).expect("it is there") + 1;
+    run.says(&format!("game.py:{at}  self.tick += [][self.tick - 30]"));
+}
