@@ -67,7 +67,7 @@ impl Project {
     }
 
     /// Builds the runner with what `backend` needs.
-    fn runner(&self, backend: &str, progress: &mut Progress) -> Result<PathBuf, Failure> {
+    pub fn runner(&self, backend: &str, progress: &mut Progress) -> Result<PathBuf, Failure> {
         progress.begin(&format!("building {}", self.manifest.file.name), 0);
         let feature = self.manifest.file.backends.get(backend).and_then(|table| table.feature.as_deref());
         let runner = runner::build(&self.manifest.file.name, &self.manifest.folder, feature);

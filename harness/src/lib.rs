@@ -4,6 +4,7 @@
 //! [`compare`] names the first difference, [`minimize`] shrinks the trace, and the [`tiers`] decide what is played.
 
 pub mod bench;
+pub mod bulk;
 pub mod certificate;
 pub mod compare;
 pub mod divergence;

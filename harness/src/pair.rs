@@ -37,6 +37,14 @@ pub enum Verdict {
     Known(String),
 }
 
+/// What two sides answered to the same tokens.
+enum Played {
+    /// The same bytes, so that nothing has to be read but the last record.
+    Alike(Box<Record>),
+    /// The reference's records and the backend's.
+    Read(Vec<Stepped>, Vec<Stepped>),
+}
+
 /// Steps after which records are compared before more are played.
 const CHUNK_STEPS: usize = 16;
 
@@ -45,7 +53,9 @@ impl Pair {
     pub fn new(reference: Side, backend: Side, tolerances: Tolerances) -> Self {
         debug_assert_eq!(reference.configuration.hash, backend.configuration.hash);
         let configuration = reference.configuration.clone();
-        let replays = configuration.level == Level::Recorded && reference.role == "reference";
+        // A reference beside itself draws by itself on both sides.
+        let replays =
+            configuration.level == Level::Recorded && reference.role == "reference" && backend.role != "reference";
         Pair { reference, backend, configuration, tolerances, replays }
     }
 
@@ -87,7 +97,12 @@ impl Pair {
             let tokens = &trace.tokens[done * per_step..(done + count) * per_step];
             let play = Play { grain, ..Play::one_lane(&self.configuration, 0, tokens) };
             let (expected, observed) = match self.play_both_in_full(play)? {
-                Ok(records) => records,
+                Ok(Played::Alike(last)) => {
+                    before = *last;
+                    done += count;
+                    continue;
+                }
+                Ok(Played::Read(expected, observed)) => (expected, observed),
                 Err(error) => {
                     // Which step of the chunk it was is found by playing them one by one.
                     return self.find_failing_step(trace, done, count, before, error);
@@ -156,7 +171,8 @@ impl Pair {
         for step in 0..done + count {
             let tokens = &trace.tokens[step * per_step..(step + 1) * per_step];
             match self.play_both_in_full(Play::one_lane(&self.configuration, 0, tokens))? {
-                Ok((expected, observed)) => {
+                Ok(Played::Alike(last)) => before = *last,
+                Ok(Played::Read(expected, observed)) => {
                     if let Some(verdict) = self.first_difference(step, &mut before, &expected, &observed, None) {
                         return Ok(verdict);
                     }
@@ -193,32 +209,53 @@ impl Pair {
     }
 
     /// Plays one lane on both sides; the inner error is the backend's, which is running again.
-    #[expect(clippy::type_complexity, reason = "the outer error is the reference's, the inner the backend's")]
-    fn play_both_in_full(
-        &mut self,
-        play: Play<'_>,
-    ) -> Result<Result<(Vec<Stepped>, Vec<Stepped>), SideError>, SideError> {
-        self.reference.begin_play_in_full(play, Mode::Full)?;
-        let early = if self.replays { None } else { Some(self.backend.begin_play_in_full(play, Mode::Full)) };
-        let mut expected = self.reference.finish_play_in_full(play, Mode::Full)?;
-        let observed = match early {
-            Some(begun) => begun.and_then(|()| self.backend.finish_play_in_full(play, Mode::Full)),
-            None => {
-                let draws: Vec<Draw> =
-                    expected[0].iter().flat_map(|stepped| stepped.record.draws.iter().copied()).collect();
-                self.backend
-                    .append_draws(play.lane_first as u32, &listed(&draws))
-                    .and_then(|()| self.backend.play_in_full(play, Mode::Full))
-            }
-        };
-        match observed {
-            Ok(mut observed) => Ok(Ok((expected.remove(0), observed.remove(0)))),
+    fn play_both_in_full(&mut self, play: Play<'_>) -> Result<Result<Played, SideError>, SideError> {
+        let settled = self.play_both_unread(play)?;
+        if let Ok(true) = settled {
+            let last = self.reference.measure_play(play, Mode::Full)?.remove(0);
+            let last = Record::parse(&self.configuration, last, false, play.grain.is_some());
+            return Ok(Ok(Played::Alike(Box::new(last.expect("it was measured to be a record")))));
+        }
+        // The reference's first: by one that lies nothing can be judged.
+        let mut expected = self.reference.read_play(play, Mode::Full)?;
+        match settled.and_then(|_| self.backend.read_play(play, Mode::Full)) {
+            Ok(mut observed) => Ok(Ok(Played::Read(expected.remove(0), observed.remove(0)))),
             Err(error) if error.is_behaviour() => {
                 self.backend.restart()?;
                 Ok(Err(error))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Plays lanes on both sides and leaves the records unread; says whether their bytes settle that they agree. They
+    /// don't where they differ, and where other bits may stand.
+    fn play_both_unread(&mut self, play: Play<'_>) -> Result<Result<bool, SideError>, SideError> {
+        self.reference.begin_play_in_full(play, Mode::Full)?;
+        if self.replays {
+            self.reference.finish_play_unread(play)?;
+            let expected = self.reference.read_play(play, Mode::Full)?;
+            for (lane, records) in (play.lane_first as u32..).zip(&expected) {
+                let draws: Vec<Draw> =
+                    records.iter().flat_map(|stepped| stepped.record.draws.iter().copied()).collect();
+                if let Err(error) = self.backend.append_draws(lane, &listed(&draws)) {
+                    return Ok(Err(error));
+                }
+            }
+            if let Err(error) = self.backend.begin_play_in_full(play, Mode::Full) {
+                return Ok(Err(error));
+            }
+        } else {
+            let begun = self.backend.begin_play_in_full(play, Mode::Full);
+            self.reference.finish_play_unread(play)?;
+            if let Err(error) = begun {
+                return Ok(Err(error));
+            }
+        }
+        Ok(self
+            .backend
+            .finish_play_unread(play)
+            .map(|()| self.tolerances.is_exact() && self.reference.unread() == self.backend.unread()))
     }
 
     fn backend_failed(&mut self, step: Option<usize>, error: SideError) -> Result<Box<Divergence>, SideError> {
@@ -304,6 +341,28 @@ impl Pair {
         }
         match self.backend.reset(&starts) {
             Ok(observed) => Ok(Ok(expected.into_iter().zip(observed).collect())),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Plays the same tokens on both sides in full, and returns the lanes whose records differ in any byte, rows included.
+    ///
+    /// # Errors
+    /// The outer error is the reference's, the inner one the backend's.
+    pub fn advance_in_full(&mut self, play: Play<'_>) -> Result<Result<Vec<usize>, SideError>, SideError> {
+        match self.play_both_unread(play)? {
+            Ok(true) => {
+                self.reference.measure_play(play, Mode::Full)?;
+                Ok(Ok(Vec::new()))
+            }
+            Ok(false) => {
+                let expected = self.reference.read_play(play, Mode::Full)?;
+                let compare = |observed: Vec<Vec<Stepped>>| {
+                    let lanes = expected.iter().zip(&observed).enumerate();
+                    lanes.filter(|(_, (theirs, ours))| theirs != ours).map(|(lane, _)| play.lane_first + lane).collect()
+                };
+                Ok(self.backend.read_play(play, Mode::Full).map(compare))
+            }
             Err(error) => Ok(Err(error)),
         }
     }

@@ -86,6 +86,35 @@ impl Record {
     }
 }
 
+/// How long records are, to hold many of them to it without reading what they say.
+#[derive(Debug, Clone, Copy)]
+pub struct Measure {
+    /// Bytes beside head, draws and rows.
+    fixed: usize,
+    grain: bool,
+}
+
+impl Measure {
+    /// The measure of the records that [`Record::parse`] reads with the same arguments.
+    pub fn new(configuration: &Configuration, state_form: bool, grain: bool) -> Self {
+        let canonical = if state_form { configuration.state_bytes() } else { configuration.canonical_bytes() };
+        let agent = configuration.mask_words() * 4 + configuration.observation_bytes() + configuration.reward.bytes();
+        Measure { fixed: canonical + configuration.agents * agent, grain }
+    }
+
+    /// Whether a record is as long as its configuration and its count of draws say.
+    ///
+    /// # Errors
+    /// Where [`Record::parse`] has one.
+    #[inline]
+    pub fn check(&self, bytes: &[u8]) -> Result<(), Cut> {
+        let mut input = Reader::new(bytes);
+        let (head, draws) = (input.u32()?, input.u32()? as u64);
+        let rows = if self.grain && head & 0xFF == lockstep_core::HEAD_STEP { 12 } else { 0 };
+        if draws * 20 + (self.fixed + rows) as u64 == input.rest().len() as u64 { Ok(()) } else { Err(Cut) }
+    }
+}
+
 /// A record with names.
 #[derive(Clone, Copy)]
 pub struct View<'a> {

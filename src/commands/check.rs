@@ -1,12 +1,15 @@
 //! `lockstep check`: what an adapter is good for, before anything is translated.
 
-use super::{fresh_seed, parse_seed, print_json};
+use super::{fresh_seed, parse_count, parse_seed, print_json};
 use crate::exit::{Exit, Failure};
 use crate::project::{Project, ReferenceOptions};
 use crate::terminal::{Progress, agreed, diverged};
-use lockstep_harness::manifest::{Configuration, Level};
+use lockstep_harness::bulk::{self, Alarm, Bulk, Compared, Counted};
+use lockstep_harness::compare::Tolerances;
+use lockstep_harness::manifest::{Configuration, Level, Manifest};
+use lockstep_harness::pair::Pair;
 use lockstep_harness::reference::{cache_folder, find_tools, prepare};
-use lockstep_harness::report::thousands;
+use lockstep_harness::report::{replay_block, thousands};
 use lockstep_harness::side::{CommandLine, LaneStart, LogFile, Play, Process, Side, SideError, Source, Terms};
 use lockstep_harness::tiers::contract::{LANES, try_claims};
 use lockstep_harness::tiers::{Check, CheckOutcome, Tokens};
@@ -18,7 +21,7 @@ use std::time::{Duration, Instant};
 /// Check an adapter alone: conformance, and whether it agrees with itself
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Example:\n  lockstep check counter --adapter c\n\nNo backend is needed. The adapter is held to the claims of the contract tier, played twice in one process, in two, and with another hash seed, and its speed is measured."
+    after_help = "Examples:\n  lockstep check counter --adapter c\n  lockstep check pong -c default --steps 100M\n  lockstep check pong -c default --steps 100M --backend rust.simd\n\nNo backend is needed. The adapter is held to the claims of the contract tier, played twice in one process, in two, and with another hash seed, and its speed is measured. With --steps two processes of it are compared for as long as you like: whatever differs is a false alarm. With --backend the same is done with a backend."
 )]
 pub struct Arguments {
     /// An environment in envs/, or the folder of one
@@ -26,6 +29,12 @@ pub struct Arguments {
     /// Only these configurations (repeatable)
     #[arg(long, short, value_name = "NAME")]
     configuration: Vec<String>,
+    /// Also compare two processes over so many steps of each configuration, e.g. 100M
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    steps: Option<u64>,
+    /// Check a backend alone instead of the adapter
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
     /// The seed of the run, as an earlier run printed it
     #[arg(long, value_parser = parse_seed)]
     seed: Option<u64>,
@@ -54,44 +63,80 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let stop = Stop::on_signals().map_err(|error| Failure::usage(error.to_string()))?;
     let mut progress = Progress::new(arguments.json);
     let options = &arguments.reference;
-    let tools = find_tools(options.python.as_deref());
-    let reference = project.reference(options.reference.as_deref())?;
-    let prepared = prepare(&reference, options.adapter.as_deref(), &tools, &mut progress)?;
+    if let Some(backend) = arguments.backend.as_ref().filter(|name| !manifest.file.backends.contains_key(*name)) {
+        let known: Vec<&str> = manifest.file.backends.keys().map(String::as_str).collect();
+        return Err(Failure::usage(format!(
+            "{} has no backend {backend:?}, only {}",
+            manifest.file.name,
+            known.join(", ")
+        )));
+    }
+    let (role, command) = match &arguments.backend {
+        Some(backend) => {
+            let mut command = CommandLine::program(&project.runner(backend, &mut progress)?);
+            command.argv.push(backend.clone());
+            (backend.as_str(), command)
+        }
+        None => {
+            let reference = project.reference(options.reference.as_deref())?;
+            let tools = find_tools(options.python.as_deref());
+            ("reference", prepare(&reference, options.adapter.as_deref(), &tools, &mut progress)?.command)
+        }
+    };
     let deadline = Duration::from_secs(options.deadline.max(1));
     let open = |configuration: &Arc<Configuration>, lanes: usize, variables: &[(&str, &str)]| {
-        let mut command: CommandLine = prepared.command.clone();
+        let mut command: CommandLine = command.clone();
         command.variables.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let log =
-            LogFile::create(&cache_folder().join("logs"), "reference").map_err(|error| SideError::NotStarted {
-                role: "reference".into(),
-                command: command.argv.join(" "),
-                reason: error.to_string(),
-            })?;
+        let log = LogFile::create(&cache_folder().join("logs"), role).map_err(|error| SideError::NotStarted {
+            role: role.into(),
+            command: command.argv.join(" "),
+            reason: error.to_string(),
+        })?;
         let terms = Terms { deadline, ..Terms::new(lanes) };
-        let process = Process::start("reference", command, log)?;
-        Side::connect("reference", Box::new(process), configuration.clone(), terms)
+        let process = Process::start(role, command, log)?;
+        Side::connect(role, Box::new(process), configuration.clone(), terms)
     };
+    let playable = arguments.backend.as_ref().and_then(|name| manifest.file.backends[name].configurations.clone());
+    let asked = |name: &String| {
+        playable.as_ref().is_none_or(|names| names.contains(name))
+            && (arguments.configuration.is_empty() || arguments.configuration.contains(name))
+    };
+    if !arguments.json {
+        anstream::eprintln!("{} {role}, seed {seed:#x}", manifest.file.name);
+    }
     let mut rows = Vec::new();
     let mut failed = false;
-    let asked = |name: &String| arguments.configuration.is_empty() || arguments.configuration.contains(name);
     for configuration in manifest.configurations().iter().filter(|configuration| asked(&configuration.name)) {
         let configuration = Arc::new(configuration.clone());
         progress.begin(&format!("{} check", configuration.name), 15);
         let mut side = open(&configuration, LANES, &[])?;
         let reopen = |lanes: usize| open(&configuration, lanes, &[]);
         let mut checks = try_claims(&mut side, &reopen, &configuration, seed, &mut progress, &stop)?;
-        for (claim, variables) in [
+        let others = [
             ("two processes give the same digests", &[][..]),
             ("another hash seed gives the same digests", &[("PYTHONHASHSEED", "20261123")][..]),
-        ] {
+        ];
+        // A backend has no hash seed.
+        for (claim, variables) in others.into_iter().take(if role == "reference" { 2 } else { 1 }) {
             let mut other = open(&configuration, LANES, variables)?;
             let outcome = compare(&mut side, &mut other, &configuration, seed)?;
-            checks.push(Check { claim: claim.into(), side: "reference".into(), outcome });
+            checks.push(Check { claim: claim.into(), side: role.into(), outcome });
             other.close();
             progress.advance(1);
         }
         let speed = speed(&mut side, &configuration, seed)?;
         progress.end();
+        let itself = match arguments.steps.filter(|_| !stop.asked()) {
+            Some(steps) => {
+                let (lanes, traces) = sizes(manifest);
+                let pair = (open(&configuration, lanes, &[])?, open(&configuration, lanes, &[])?);
+                let bulk = Bulk { compared: Compared::Digests, steps, lanes, trace_steps: traces, seed, alarms_max: 3 };
+                let (check, itself) = against_itself(pair, &bulk, role, &mut progress, &stop)?;
+                checks.push(check);
+                Some(itself)
+            }
+            None => None,
+        };
         failed |= checks.iter().any(|check| matches!(check.outcome, CheckOutcome::Failed(_)));
         let missing = missing(&side, &configuration);
         if !arguments.json {
@@ -117,12 +162,24 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
                 checks.len(),
                 thousands(speed as u64)
             );
+            if let Some(Itself { counted, seconds, .. }) = &itself {
+                anstream::println!(
+                    "{:<16} {} steps of two processes of {role}, {} traces, {} episodes: {}, {seconds:.0} s{}",
+                    "",
+                    thousands(counted.steps),
+                    thousands(counted.traces),
+                    thousands(counted.episodes),
+                    alarms(counted.alarms.len()),
+                    if counted.stopped { ", stopped" } else { "" }
+                );
+            }
             for line in &missing {
                 anstream::println!("{:<16} {line}", "");
             }
         }
         rows.push(json!({
             "configuration": configuration.name, "checks": checks, "steps_per_second": speed, "missing": missing,
+            "against_itself": itself.as_ref().map(Itself::json),
         }));
         side.close();
         if stop.asked() {
@@ -130,9 +187,12 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         }
     }
     if arguments.json {
-        print_json(&json!({"environment": manifest.file.name, "seed": format!("{seed:#x}"), "configurations": rows}))?;
+        print_json(
+            &json!({"environment": manifest.file.name, "side": role, "seed": format!("{seed:#x}"), "configurations": rows}),
+        )?;
     } else if !failed {
-        agreed(&format!("the adapter of {} keeps its promises", manifest.file.name));
+        let who = arguments.backend.as_deref().unwrap_or("the adapter");
+        agreed(&format!("{who} of {} keeps its promises", manifest.file.name));
     }
     Ok(if failed { Exit::Diverged } else { Exit::Agree })
 }
@@ -182,6 +242,79 @@ fn speed(side: &mut Side, configuration: &Configuration, seed: u64) -> Result<f6
         frame = (2 * frame).min(16_384);
     }
     Ok(steps as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Two processes that were compared for long.
+struct Itself {
+    counted: Counted,
+    seconds: f64,
+}
+
+impl Itself {
+    fn json(&self) -> serde_json::Value {
+        let Counted { steps, traces, episodes, alarms, stopped } = &self.counted;
+        json!({
+            "steps": steps, "traces": traces, "episodes": episodes, "false_alarms": alarms, "stopped": stopped,
+            "seconds": self.seconds,
+        })
+    }
+}
+
+/// Lanes and steps of a trace, as the rollout tier has them.
+fn sizes(manifest: &Manifest) -> (usize, u64) {
+    let tiers = &manifest.file.tiers;
+    (tiers.lanes.unwrap_or(LANES), tiers.trace_steps.unwrap_or(1_024) as u64)
+}
+
+/// Compares two processes of one side over many steps.
+fn against_itself(
+    (first, second): (Side, Side),
+    bulk: &Bulk,
+    role: &str,
+    progress: &mut Progress,
+    stop: &Stop,
+) -> Result<(Check, Itself), Failure> {
+    let configuration = first.configuration.clone();
+    let mut pair = Pair::new(first, second, Tolerances::default());
+    progress.begin(&format!("{} against itself", configuration.name), bulk.steps);
+    let began = Instant::now();
+    let counted = bulk::play(&mut pair, bulk, progress, stop);
+    progress.end();
+    let (counted, seconds) = (counted?, began.elapsed().as_secs_f64());
+    let told = |alarm: &Alarm| match &alarm.divergence {
+        Some(divergence) => {
+            format!(
+                "stream {} {}\n{}",
+                alarm.stream,
+                alarm.again,
+                replay_block(&configuration, divergence, alarm.steps)
+            )
+        }
+        None => format!("stream {} {}", alarm.stream, alarm.again),
+    };
+    let outcome = if counted.alarms.is_empty() {
+        CheckOutcome::Passed
+    } else {
+        let all: Vec<String> = counted.alarms.iter().map(told).collect();
+        CheckOutcome::Failed(format!(
+            "{}, the first within {} steps\n{}",
+            alarms(all.len()),
+            counted.alarms[0].steps,
+            all.join("\n")
+        ))
+    };
+    pair.reference.close();
+    pair.backend.close();
+    let claim = format!("two processes agree over {} steps", thousands(counted.steps));
+    Ok((Check { claim, side: role.into(), outcome }, Itself { counted, seconds }))
+}
+
+fn alarms(count: usize) -> String {
+    match count {
+        0 => "0 false alarms".into(),
+        1 => "1 false alarm".into(),
+        count => format!("{count} false alarms"),
+    }
 }
 
 /// What each missing capability costs.

@@ -4,7 +4,8 @@ use crate::common::{clone, command, lockstep, written};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-const VERBS: [&str; 8] = ["verify", "fuzz", "replay", "minimize", "certify", "doctor", "test", "schema"];
+const VERBS: [&str; 10] =
+    ["verify", "fuzz", "check", "bench", "replay", "minimize", "certify", "doctor", "test", "schema"];
 
 /// The counter reference with one line of its source changed: a difference that no backend has.
 fn edited_reference(folder: &Path, from: &str, to: &str) -> PathBuf {
@@ -177,4 +178,35 @@ fn a_certificate_is_checked_without_a_reference() {
         let result: Value = serde_json::from_str(&run.stdout).expect("standard output is JSON");
         assert!(result["stale"].is_array(), "{environment}");
     }
+}
+
+#[test]
+fn check_counts_no_false_alarm_where_two_processes_of_a_side_repeat_each_other() {
+    for side in [&["--adapter", "c"][..], &["--backend", "rust"]] {
+        let arguments = ["check", "counter", "-c", "default", "--steps", "20k", "--seed", "7", "--json"];
+        let run = lockstep(&[&arguments[..], side].concat()).ends(0);
+        let result: Value = serde_json::from_str(&run.stdout).expect("standard output is JSON");
+        let itself = &result["configurations"][0]["against_itself"];
+        assert!(itself["steps"].as_u64().is_some_and(|steps| steps >= 20_000), "{itself}");
+        assert_eq!(itself["false_alarms"], serde_json::json!([]));
+    }
+}
+
+#[test]
+fn check_raises_an_alarm_where_an_adapter_does_not_repeat_itself_in_another_process() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    // Rare enough that the claims of a few hundred steps can miss it; never the same in two processes.
+    let reference = edited_reference(
+        folder.path(),
+        "self.value -= 1",
+        "self.value -= 1 if __import__('os').urandom(1)[0] > 2 else 0",
+    );
+    let path = reference.display().to_string();
+    let arguments = ["check", "counter", "-c", "default", "--adapter", "python", "--steps", "20k", "--seed", "7"];
+    lockstep(&["check", "counter", "--backend", "nobody"]).ends(2).says("has no backend \"nobody\", only ");
+    lockstep(&[&arguments[..], &["--reference", &path]].concat())
+        .says("two processes agree over")
+        .says("false alarm")
+        .says("value")
+        .ends(1);
 }

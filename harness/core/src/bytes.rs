@@ -12,7 +12,7 @@ macro_rules! put {
         #[doc = concat!("Appends one `", stringify!($type), "`.")]
         #[inline(always)]
         pub fn $name(&mut self, value: $type) {
-            self.put(&value.to_le_bytes());
+            self.put_array(value.to_le_bytes());
         }
     )* };
 }
@@ -27,12 +27,23 @@ impl<'a> Writer<'a> {
     /// Appends raw bytes.
     #[inline(always)]
     pub fn put(&mut self, bytes: &[u8]) {
-        let (head, tail) = std::mem::take(&mut self.rest).split_at_mut(bytes.len());
-        head.copy_from_slice(bytes);
-        self.rest = tail;
+        match self.rest.split_off_mut(..bytes.len()) {
+            Some(head) => head.copy_from_slice(bytes),
+            None => panic!("{} bytes are written where {} are left", bytes.len(), self.rest.len()),
+        }
+    }
+
+    /// As [`Writer::put`], for a size that is known here: the assignment of an array is one store.
+    #[inline(always)]
+    fn put_array<const SIZE: usize>(&mut self, bytes: [u8; SIZE]) {
+        match self.rest.split_off_mut(..SIZE) {
+            Some(head) => *<&mut [u8; SIZE]>::try_from(head).expect("it was cut to this size") = bytes,
+            None => panic!("{SIZE} bytes are written where {} are left", self.rest.len()),
+        }
     }
 
     /// How many bytes are still to be written.
+    #[inline]
     pub fn remaining(&self) -> usize {
         self.rest.len()
     }

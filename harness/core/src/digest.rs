@@ -32,6 +32,7 @@ impl Digest {
     }
 
     /// The digest of `bytes`, seeded with `seed`.
+    #[inline]
     pub fn of(self, seed: u64, bytes: &[u8]) -> u64 {
         match self {
             Digest::Xxh64 => xxh64(bytes, seed),

@@ -186,6 +186,7 @@ impl<R: Rules> Lane<R> {
         outcome
     }
 
+    #[inline]
     fn finish_record(
         &self,
         world: &R::World,
@@ -205,6 +206,7 @@ impl<R: Rules> Lane<R> {
     }
 
     /// Appends the canonical part: regions as digests, or in full where there is no digest.
+    #[inline]
     pub(crate) fn write_canonical(
         &self,
         world: &R::World,
@@ -295,6 +297,7 @@ pub(crate) struct Form<'a> {
 }
 
 /// Leaves room for head and draw count.
+#[inline]
 fn begin(buffer: &mut Vec<u8>) -> usize {
     let head = buffer.len();
     buffer.extend_from_slice(&[0; 8]);
@@ -302,6 +305,7 @@ fn begin(buffer: &mut Vec<u8>) -> usize {
 }
 
 /// Appends the canonical part of a record: regions as digests, or in full where there is no digest.
+#[inline]
 pub(crate) fn append_canonical<R: Rules>(
     world: &R::World,
     shape: &Shape,

@@ -77,10 +77,21 @@ impl<R: Rules> Backend for Scalar<R> {
                 },
             );
         } else {
+            // Alone, there is nobody to wait for, and nothing to put together afterwards.
+            if lanes.len() == 1 || rayon::current_num_threads() == 1 {
+                for (i, lane) in lanes.iter_mut().enumerate() {
+                    play_in_full(lane, world, shape, settled, &request, lane_tokens(i), reply);
+                }
+                return Ok(());
+            }
             let replies: Vec<Vec<u8>> = lanes
                 .par_iter_mut()
                 .enumerate()
-                .map(|(i, lane)| play_in_full(lane, world, shape, settled, &request, lane_tokens(i)))
+                .map(|(i, lane)| {
+                    let mut reply = Vec::new();
+                    play_in_full(lane, world, shape, settled, &request, lane_tokens(i), &mut reply);
+                    reply
+                })
                 .collect();
             replies.iter().for_each(|lane| reply.extend_from_slice(lane));
         }
@@ -211,7 +222,7 @@ fn play<R: Rules>(
     ended
 }
 
-/// Plays one lane's tokens and keeps every record.
+/// Plays one lane's tokens and appends every record.
 fn play_in_full<R: Rules>(
     lane: &mut Lane<R>,
     world: &R::World,
@@ -219,12 +230,14 @@ fn play_in_full<R: Rules>(
     settled: Settled,
     request: &StepMany<'_>,
     tokens: &[u32],
-) -> Vec<u8> {
+    reply: &mut Vec<u8>,
+) {
     let form = Form { shape, digest: settled.digest, named: settled.named, state: false };
     let mut rows = rows_wanted(shape, request);
-    let mut reply = vec![0; 8];
+    let head = reply.len();
+    reply.extend_from_slice(&[0; 8]);
     let (mut ended, mut records) = (0u32, 0u32);
-    let (mut window, mut record) = (Vec::new(), Vec::new());
+    let mut window = Vec::new();
     let rows_bytes = if request.grain.is_some() { 12 } else { 0 };
     let mut log = Vec::new();
     for tokens in tokens.chunks(request.window * shape.tokens_per_step()) {
@@ -233,34 +246,31 @@ fn play_in_full<R: Rules>(
             if let Some(rows) = &mut rows {
                 rows.bytes.clear();
             }
-            record.clear();
-            let outcome = lane.record_step(world, &form, step, rows.as_mut(), &mut record);
-            emit(lane, world, shape, request.mode, &record, rows_bytes, &mut reply);
+            let from = window.len();
+            let outcome = lane.record_step(world, &form, step, rows.as_mut(), &mut window);
+            emit(lane, world, shape, request.mode, &window[from..], rows_bytes, reply);
             if let Some(rows) = &rows {
-                append_sized(&mut reply, &rows.bytes);
+                append_sized(reply, &rows.bytes);
             }
-            append_log(&mut log, &record);
-            window.extend_from_slice(&record);
+            append_log(&mut log, &window[from..]);
             records += 1;
             ended += u32::from(outcome.terminated || outcome.truncated);
             if Lane::<R>::needs_reset(shape, outcome) {
-                record.clear();
-                lane.record_reset(world, &form, &mut record);
-                emit(lane, world, shape, request.mode, &record, 0, &mut reply);
+                let from = window.len();
+                lane.record_reset(world, &form, &mut window);
+                emit(lane, world, shape, request.mode, &window[from..], 0, reply);
                 if rows.is_some() {
-                    append_sized(&mut reply, &[]);
+                    append_sized(reply, &[]);
                 }
-                append_log(&mut log, &record);
-                window.extend_from_slice(&record);
+                append_log(&mut log, &window[from..]);
                 records += 1;
             }
         }
         lane.chain = settled.digest.of(lane.chain, &window);
     }
     lane.log = log;
-    reply[..4].copy_from_slice(&ended.to_le_bytes());
-    reply[4..8].copy_from_slice(&records.to_le_bytes());
-    reply
+    reply[head..head + 4].copy_from_slice(&ended.to_le_bytes());
+    reply[head + 4..head + 8].copy_from_slice(&records.to_le_bytes());
 }
 
 fn rows_wanted(shape: &Shape, request: &StepMany<'_>) -> Option<Rows> {
@@ -297,12 +307,17 @@ fn in_state_form<R: Rules>(
     out
 }
 
+#[inline]
 fn draw_bytes(record: &[u8]) -> usize {
     u32::from_le_bytes(record[4..8].try_into().expect("four bytes")) as usize * DRAW_BYTES
 }
 
+#[inline]
 fn append_log(log: &mut Vec<u8>, record: &[u8]) {
-    log.extend_from_slice(&record[8..8 + draw_bytes(record)]);
+    let size = draw_bytes(record);
+    if size > 0 {
+        log.extend_from_slice(&record[8..8 + size]);
+    }
 }
 
 fn keep_log<'a, R: Rules>(lane: &mut Lane<R>, records: impl Iterator<Item = &'a [u8]>) {
@@ -312,6 +327,7 @@ fn keep_log<'a, R: Rules>(lane: &mut Lane<R>, records: impl Iterator<Item = &'a 
     }
 }
 
+#[inline]
 fn append_sized(reply: &mut Vec<u8>, bytes: &[u8]) {
     reply.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
     reply.extend_from_slice(bytes);

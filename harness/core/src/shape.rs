@@ -61,6 +61,7 @@ pub struct Shape {
 
 impl Shape {
     /// Words of one agent's mask; 0 without a mask.
+    #[inline]
     pub fn mask_words(&self) -> usize {
         match self.action {
             ActionKind::Discrete { count, mask: true, .. } => (count as usize).div_ceil(32),

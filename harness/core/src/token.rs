@@ -18,6 +18,11 @@ pub fn decode(action: ActionKind, mask: &[u32], token: u32) -> u32 {
 /// Decodes the tokens of one step into one action per agent and width; those of waiting agents become 0.
 #[inline]
 pub(crate) fn decode_step(shape: &Shape, deciders: u32, masks: &[u32], tokens: &[u32], actions: &mut [u32]) {
+    if let ([action], [token]) = (&mut *actions, tokens) {
+        // One agent with one token: most environments, at every step.
+        *action = if deciders & 1 == 1 { decode(shape.action, masks, *token) } else { 0 };
+        return;
+    }
     let words = shape.mask_words();
     for agent in 0..shape.agents {
         let mask = &masks[agent * words..(agent + 1) * words];

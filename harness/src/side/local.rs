@@ -16,12 +16,14 @@ pub struct Local {
     opener: Opener,
     server: Server,
     answer: Option<Result<Vec<u8>, Fault>>,
+    /// The reply before the last one: room for the next.
+    spare: Vec<u8>,
 }
 
 impl Local {
     /// The backend that `opener` opens, under the name `role`.
     pub fn new(role: &str, opener: Opener) -> Self {
-        Local { role: role.to_owned(), opener, server: Server::new(role, opener), answer: None }
+        Local { role: role.to_owned(), opener, server: Server::new(role, opener), answer: None, spare: Vec::new() }
     }
 
     /// In a box, as [`Side::connect`](super::Side::connect) takes it.
@@ -32,7 +34,8 @@ impl Local {
 
 impl Channel for Local {
     fn send(&mut self, _sequence: u32, verb: Verb, body: &[u8], _deadline: Duration) -> Result<(), SideError> {
-        let mut reply = Vec::new();
+        let mut reply = std::mem::take(&mut self.spare);
+        reply.clear();
         let answered = catch_unwind(AssertUnwindSafe(|| self.server.answer(verb, body, &mut reply)));
         match answered {
             Ok(result) => {
@@ -62,7 +65,7 @@ impl Channel for Local {
     ) -> Result<bool, SideError> {
         match self.answer.take().expect("receive follows send") {
             Ok(body) => {
-                *reply = body;
+                self.spare = std::mem::replace(reply, body);
                 Ok(true)
             }
             Err(fault) => {

@@ -19,7 +19,7 @@ pub use process::{CommandLine, LogFile, Process};
 pub use words::{Capabilities, Injection, LaneStart, Play, Source, Stepped, Terms, Windows};
 
 use crate::manifest::{Configuration, Level};
-use crate::record::{Draw, Record};
+use crate::record::{Draw, Measure, Record};
 use lockstep_core::wire::{GRAIN_NONE, Mode, Verb};
 use lockstep_core::{Digest, PROTOCOL, Reader};
 use serde_json::{Value, json};
@@ -319,19 +319,95 @@ impl Side {
     /// # Errors
     /// If the side fails, or its records are not as the manifest says.
     pub fn finish_play_in_full(&mut self, play: Play<'_>, mode: Mode) -> Result<Vec<Vec<Stepped>>, SideError> {
+        self.finish_play_unread(play)?;
+        self.read_play(play, mode)
+    }
+
+    /// Receives the records of the tokens that were sent, and looks at none of them: they stand in [`Side::unread`].
+    ///
+    /// # Errors
+    /// If the side fails.
+    pub fn finish_play_unread(&mut self, play: Play<'_>) -> Result<(), SideError> {
         self.receive(Verb::StepMany)?;
         self.steps_played += (play.lane_count * play.step_count) as u64;
-        let reply = std::mem::take(&mut self.reply);
-        let mut input = Reader::new(&reply);
-        let mut lanes = Vec::with_capacity(play.lane_count);
-        for _ in 0..play.lane_count {
-            lanes.push(self.read_records(&mut input, play, mode)?);
-        }
-        if !input.rest().is_empty() {
-            return Err(self.lying(format!("{} bytes follow its records", input.rest().len())));
-        }
-        self.reply = reply;
+        Ok(())
+    }
+
+    /// The bytes that were received last.
+    pub fn unread(&self) -> &[u8] {
+        &self.reply
+    }
+
+    /// Reads the records that [`Side::finish_play_unread`] has received.
+    ///
+    /// # Errors
+    /// If they are not as the manifest says.
+    pub fn read_play(&self, play: Play<'_>, mode: Mode) -> Result<Vec<Vec<Stepped>>, SideError> {
+        let mut lanes: Vec<Vec<Stepped>> = (0..play.lane_count).map(|_| Vec::with_capacity(play.step_count)).collect();
+        self.walk_play(play, mode, |lane, step, bytes, rows| {
+            let record = Record::parse(&self.configuration, bytes, mode == Mode::State, play.grain.is_some())?;
+            lanes[lane].push(Stepped { step, record, rows: rows.to_vec(), bytes: bytes.to_vec() });
+            Ok(())
+        })?;
         Ok(lanes)
+    }
+
+    /// Holds the records that were received to the manifest without reading them; returns the last one of each lane.
+    ///
+    /// # Errors
+    /// If they are not as the manifest says.
+    pub fn measure_play(&self, play: Play<'_>, mode: Mode) -> Result<Vec<&[u8]>, SideError> {
+        let mut last: Vec<&[u8]> = vec![&[]; play.lane_count];
+        let measure = Measure::new(&self.configuration, mode == Mode::State, play.grain.is_some());
+        self.walk_play(play, mode, |lane, _, bytes, _| {
+            last[lane] = bytes;
+            measure.check(bytes)
+        })?;
+        Ok(last)
+    }
+
+    /// Hands out each record that was received as lane, step, bytes and rows.
+    fn walk_play<'a>(
+        &'a self,
+        play: Play<'_>,
+        mode: Mode,
+        mut each: impl FnMut(usize, usize, &'a [u8], &'a [u8]) -> Result<(), lockstep_core::Cut>,
+    ) -> Result<(), SideError> {
+        debug_assert!(mode != Mode::Digest, "digests are no records");
+        let cut = |_| self.lying("its records end too early".into());
+        let mut input = Reader::new(&self.reply);
+        for lane in 0..play.lane_count {
+            let _episodes_ended = input.u32().map_err(cut)?;
+            let count = input.u32().map_err(cut)?;
+            let mut step = 0;
+            for _ in 0..count {
+                let size = input.u32().map_err(cut)? as usize;
+                let bytes = input.take(size).map_err(cut)?;
+                let rows = match play.grain {
+                    Some(_) => {
+                        let size = input.u32().map_err(cut)? as usize;
+                        input.take(size).map_err(cut)?
+                    }
+                    None => &[],
+                };
+                let after_step = bytes.first().is_some_and(|kind| u32::from(*kind) != lockstep_core::HEAD_STEP);
+                if after_step && step == 0 {
+                    return Err(self.lying("a reset record came before the first step".into()));
+                }
+                each(lane, if after_step { step - 1 } else { step }, bytes, rows).map_err(|_| {
+                    self.lying(format!("a record has {size} bytes, which is not what the manifest says"))
+                })?;
+                step += usize::from(!after_step);
+            }
+            if step != play.step_count {
+                return Err(self.lying(format!("it sent records of {step} steps for {}", play.step_count)));
+            }
+        }
+        if input.rest().is_empty() {
+            Ok(())
+        } else {
+            Err(self.lying(format!("{} bytes follow its records", input.rest().len())))
+        }
     }
 
     /// Plays tokens and returns records.
@@ -341,38 +417,6 @@ impl Side {
     pub fn play_in_full(&mut self, play: Play<'_>, mode: Mode) -> Result<Vec<Vec<Stepped>>, SideError> {
         self.begin_play_in_full(play, mode)?;
         self.finish_play_in_full(play, mode)
-    }
-
-    fn read_records(&self, input: &mut Reader<'_>, play: Play<'_>, mode: Mode) -> Result<Vec<Stepped>, SideError> {
-        let cut = |_| self.lying("its records end too early".into());
-        let _episodes_ended = input.u32().map_err(cut)?;
-        let count = input.u32().map_err(cut)? as usize;
-        let mut records: Vec<Stepped> = Vec::with_capacity(count.min(2 * play.step_count));
-        let mut step = 0;
-        for _ in 0..count {
-            let size = input.u32().map_err(cut)? as usize;
-            let bytes = input.take(size).map_err(cut)?;
-            let record = Record::parse(&self.configuration, bytes, mode == Mode::State, play.grain.is_some())
-                .map_err(|_| self.lying(format!("a record has {size} bytes, which is not what the manifest says")))?;
-            let rows = match play.grain {
-                Some(_) => {
-                    let size = input.u32().map_err(cut)? as usize;
-                    input.take(size).map_err(cut)?.to_vec()
-                }
-                None => Vec::new(),
-            };
-            let after_step = record.kind != lockstep_core::HEAD_STEP;
-            if after_step && step == 0 {
-                return Err(self.lying("a reset record came before the first step".into()));
-            }
-            let place = if after_step { step - 1 } else { step };
-            step += usize::from(!after_step);
-            records.push(Stepped { step: place, record, rows, bytes: bytes.to_vec() });
-        }
-        if step != play.step_count {
-            return Err(self.lying(format!("it sent records of {step} steps for {}", play.step_count)));
-        }
-        Ok(records)
     }
 
     fn write_play(&mut self, mode: Mode, play: Play<'_>) {
