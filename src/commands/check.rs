@@ -4,7 +4,9 @@ use super::{fresh_seed, parse_count, parse_seed, print_json};
 use crate::exit::{Exit, Failure};
 use crate::project::{Project, ReferenceOptions};
 use crate::terminal::{Progress, agreed, diverged};
+use lockstep_harness::bench::{commit, machine};
 use lockstep_harness::bulk::{self, Alarm, Bulk, Compared, Counted};
+use lockstep_harness::certificate::today;
 use lockstep_harness::compare::Tolerances;
 use lockstep_harness::manifest::{Configuration, Level, Manifest};
 use lockstep_harness::pair::Pair;
@@ -188,7 +190,8 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
     if arguments.json {
         print_json(
-            &json!({"environment": manifest.file.name, "side": role, "seed": format!("{seed:#x}"), "configurations": rows}),
+            &json!({"environment": manifest.file.name, "side": role, "machine": machine(), "commit": commit(&manifest.folder),
+            "day": today(), "command": std::env::args().collect::<Vec<_>>()[1..].join(" "), "seed": format!("{seed:#x}"), "configurations": rows}),
         )?;
     } else if !failed {
         let who = arguments.backend.as_deref().unwrap_or("the adapter");
