@@ -163,3 +163,13 @@ fn no_file_names_the_machine_that_it_was_written_on() {
         }
     }
 }
+
+#[test]
+fn the_kept_ptx_of_every_environment_was_made_from_its_source() {
+    for manifest in environments() {
+        let kept = lockstep_harness::cuda::kept(&manifest).expect("its CUDA source can be read");
+        if let Some(lockstep_harness::cuda::Kept::Stale(why)) = kept {
+            panic!("{why}");
+        }
+    }
+}

@@ -67,6 +67,7 @@ static __attribute__((cold, noinline)) bool ls_fault(const char* text) {
 // A lane's state and regions stand together: one CPU thread plays one lane for many steps.
 #define LS_STATE_AT(word, words, lane, lane_count) ((void)(lane_count), (u64)(lane) * (words) + (word))
 #define LS_REGION_AT(word, words, lane) ((u64)(lane) * (words) + (word))
+#define LS_ALIGNED(at) false
 
 /// Calls `kernel` for each lane; the first fault, or null.
 template <class Kernel>
@@ -86,7 +87,7 @@ static inline const char* ls_launch(unsigned lane_count, Kernel kernel) {
 
 // `LS_HOST_TABLE(env, Rules)` exports `env_cuda_host`, the table that harness/core/src/host.rs reads. Bump the version
 // with it.
-#define LS_TABLE_VERSION 1
+#define LS_TABLE_VERSION 2
 
 #define LS_HOST_TABLE(env, Rules)                                                                                     \
     static const char* host_reset(u32 count, const LsLanes* lanes, const LsRecords* records, const void* world,       \

@@ -60,6 +60,8 @@ struct LsLanes {
     void* rewards;       // of the rules' type
     u32* masks;
     const LsList* lists;
+    u32 first;           // the lane of a launch's first thread
+    u32 stride;          // all lanes of these arrays
 };
 
 /// Where records go: a stretch of bytes for each lane, of which `used` are taken.
@@ -96,12 +98,12 @@ struct LsLane {
 };
 
 template <class Rules>
-LS_FN LsLane<Rules> ls_load(u32 lane_count, const LsLanes& lanes, const LsShape& shape, u32 lane) {
+LS_FN LsLane<Rules> ls_load(const LsLanes& lanes, const LsShape& shape, u32 lane) {
     LsLane<Rules> self;
     const u32 words = sizeof(typename Rules::State) / 4;
-    for (u32 i = 0; i < words; i++) {
-        memcpy((u8*)&self.state + 4 * i, &lanes.states[LS_STATE_AT(i, words, lane, lane_count)], 4);
-    }
+    u32 state[words];
+    for (u32 i = 0; i < words; i++) state[i] = lanes.states[LS_STATE_AT(i, words, lane, lanes.stride)];
+    memcpy(&self.state, state, sizeof state);
     self.header = lanes.headers[lane];
     self.regions.words = lanes.regions;
     self.regions.shape = &shape;
@@ -114,11 +116,11 @@ LS_FN LsLane<Rules> ls_load(u32 lane_count, const LsLanes& lanes, const LsShape&
 }
 
 template <class Rules>
-LS_FN void ls_store(const LsLane<Rules>& self, u32 lane_count, const LsLanes& lanes, u32 lane) {
+LS_FN void ls_store(const LsLane<Rules>& self, const LsLanes& lanes, u32 lane) {
     const u32 words = sizeof(typename Rules::State) / 4;
-    for (u32 i = 0; i < words; i++) {
-        memcpy(&lanes.states[LS_STATE_AT(i, words, lane, lane_count)], (const u8*)&self.state + 4 * i, 4);
-    }
+    u32 state[words];
+    memcpy(state, &self.state, sizeof state);
+    for (u32 i = 0; i < words; i++) lanes.states[LS_STATE_AT(i, words, lane, lanes.stride)] = state[i];
     lanes.headers[lane] = self.header;
 }
 
@@ -233,49 +235,49 @@ LS_FN u32 ls_thread() {
     return blockIdx.x * blockDim.x + threadIdx.x;
 }
 
-LS_FN LsWriter ls_record_writer(const LsRecords& records, u32 lane) {
-    u8* base = records.bytes + (u64)lane * records.stride;
-    LsWriter writer = {base + records.used[lane], base + records.stride};
+LS_FN LsWriter ls_record_writer(const LsRecords& records, u32 thread) {
+    u8* base = records.bytes + (u64)thread * records.stride;
+    LsWriter writer = {base + records.used[thread], base + records.stride};
     return writer;
 }
 
-LS_FN void ls_keep(const LsRecords& records, u32 lane, const LsWriter& writer) {
-    records.used[lane] = (u32)(writer.at - (records.bytes + (u64)lane * records.stride));
+LS_FN void ls_keep(const LsRecords& records, u32 thread, const LsWriter& writer) {
+    records.used[thread] = (u32)(writer.at - (records.bytes + (u64)thread * records.stride));
 }
 
 /// Resets the lanes whose byte in `which` is not 0 (all if it is null).
 template <class Rules>
 LS_FN void ls_kernel_reset(u32 lane_count, const LsLanes& lanes, const LsRecords& records,
                            const typename Rules::World& world, const LsShape& shape, const u8* which, u32 named) {
-    u32 lane = ls_thread();
-    if (lane >= lane_count || (which && which[lane] == 0)) return;
-    LsLane<Rules> self = ls_load<Rules>(lane_count, lanes, shape, lane);
+    u32 thread = ls_thread();
+    if (thread >= lane_count || (which && which[thread] == 0)) return;
+    LsLane<Rules> self = ls_load<Rules>(lanes, shape, lanes.first + thread);
     if (records.bytes) {
-        LsWriter writer = ls_record_writer(records, lane);
+        LsWriter writer = ls_record_writer(records, thread);
         ls_record_reset<Rules>(self, world, shape, named, writer);
-        ls_keep(records, lane, writer);
+        ls_keep(records, thread, writer);
     } else {
         ls_reset_logged<Rules>(self, world, shape, named, nullptr);
     }
-    ls_store<Rules>(self, lane_count, lanes, lane);
+    ls_store<Rules>(self, lanes, lanes.first + thread);
 }
 
 /// Plays `step_count` steps of each lane and writes their records.
 template <class Rules>
 LS_FN void ls_kernel_step_many(u32 lane_count, const LsLanes& lanes, const LsRecords& records,
                                const typename Rules::World& world, const LsShape& shape, const LsSteps& steps) {
-    u32 lane = ls_thread();
-    if (lane >= lane_count) return;
-    LsLane<Rules> self = ls_load<Rules>(lane_count, lanes, shape, lane);
-    LsWriter writer = ls_record_writer(records, lane);
+    u32 thread = ls_thread();
+    if (thread >= lane_count) return;
+    LsLane<Rules> self = ls_load<Rules>(lanes, shape, lanes.first + thread);
+    LsWriter writer = ls_record_writer(records, thread);
     LsWriter rows = {nullptr, nullptr};
-    u8* rows_base = records.rows + (u64)lane * records.rows_stride;
+    u8* rows_base = records.rows + (u64)thread * records.rows_stride;
     if (steps.grain != LS_GRAIN_NONE) {
-        rows.at = rows_base + records.rows_used[lane];
+        rows.at = rows_base + records.rows_used[thread];
         rows.end = rows_base + records.rows_stride;
     }
     u32 width = shape.agents * shape.width;
-    const u32* tokens = steps.tokens + (u64)lane * steps.tokens_stride;
+    const u32* tokens = steps.tokens + (u64)thread * steps.tokens_stride;
     u32 ended = 0;
     for (u32 i = 0; i < steps.step_count; i++) {
         LsOutcome outcome = ls_record_step<Rules>(self, world, shape, steps, tokens + i * width, &rows, writer);
@@ -284,10 +286,10 @@ LS_FN void ls_kernel_step_many(u32 lane_count, const LsLanes& lanes, const LsRec
             if (shape.resets && steps.resets) ls_record_reset<Rules>(self, world, shape, steps.named, writer);
         }
     }
-    ls_keep(records, lane, writer);
-    records.ended[lane] += ended;
-    if (steps.grain != LS_GRAIN_NONE) records.rows_used[lane] = (u32)(rows.at - rows_base);
-    ls_store<Rules>(self, lane_count, lanes, lane);
+    ls_keep(records, thread, writer);
+    records.ended[thread] += ended;
+    if (steps.grain != LS_GRAIN_NONE) records.rows_used[thread] = (u32)(rows.at - rows_base);
+    ls_store<Rules>(self, lanes, lanes.first + thread);
 }
 
 /// Plays one step of each lane without a record, as training does: `heads` gets the flags and who decides next. A
@@ -295,12 +297,12 @@ LS_FN void ls_kernel_step_many(u32 lane_count, const LsLanes& lanes, const LsRec
 template <class Rules>
 LS_FN void ls_kernel_step(u32 lane_count, const LsLanes& lanes, u32* heads, const typename Rules::World& world,
                           const LsShape& shape, const u32* tokens) {
-    u32 lane = ls_thread();
-    if (lane >= lane_count) return;
-    LsLane<Rules> self = ls_load<Rules>(lane_count, lanes, shape, lane);
+    u32 thread = ls_thread();
+    if (thread >= lane_count) return;
+    LsLane<Rules> self = ls_load<Rules>(lanes, shape, lanes.first + thread);
     LsDraws draws = {&self.header, self.list, nullptr, 0, 0};
     LsOut<typename Rules::Reward> out = ls_out<Rules>(self, shape, LS_GRAIN_NONE, nullptr);
-    const u32* mine = tokens + (u64)lane * shape.agents * shape.width;
+    const u32* mine = tokens + (u64)thread * shape.agents * shape.width;
     LsOutcome outcome = ls_step_logged<Rules>(self, world, shape, mine, draws, out);
     if (shape.resets && (outcome.terminated || outcome.truncated)) {
         typename Rules::Reward rewards[Rules::AGENTS] = {};
@@ -308,19 +310,19 @@ LS_FN void ls_kernel_step(u32 lane_count, const LsLanes& lanes, u32* heads, cons
         ls_reset_logged<Rules>(self, world, shape, 0, nullptr);
         for (u32 agent = 0; agent < shape.agents; agent++) self.rewards[agent] = rewards[agent];
     }
-    heads[lane] = ls_flags(outcome) | self.header.deciders << 16;
-    ls_store<Rules>(self, lane_count, lanes, lane);
+    heads[thread] = ls_flags(outcome) | self.header.deciders << 16;
+    ls_store<Rules>(self, lanes, lanes.first + thread);
 }
 
 /// Writes what each agent would observe in the lane's state, wherever the last observation was made.
 template <class Rules>
 LS_FN void ls_kernel_observe(u32 lane_count, u8* observations, const LsLanes& lanes,
                              const typename Rules::World& world, const LsShape& shape) {
-    u32 lane = ls_thread();
-    if (lane >= lane_count) return;
-    LsLane<Rules> self = ls_load<Rules>(lane_count, lanes, shape, lane);
+    u32 thread = ls_thread();
+    if (thread >= lane_count) return;
+    LsLane<Rules> self = ls_load<Rules>(lanes, shape, lanes.first + thread);
     for (u32 agent = 0; agent < shape.agents; agent++) {
-        u8* at = observations + ((u64)lane * shape.agents + agent) * shape.observation_bytes;
+        u8* at = observations + ((u64)thread * shape.agents + agent) * shape.observation_bytes;
         LsWriter writer = {at, at + shape.observation_bytes};
         Rules::observe(world, self.state, self.regions, agent, writer);
     }
@@ -330,11 +332,11 @@ LS_FN void ls_kernel_observe(u32 lane_count, u8* observations, const LsLanes& la
 template <class Rules>
 LS_FN void ls_kernel_legal(u32 lane_count, const LsLanes& lanes, const typename Rules::World& world,
                            const LsShape& shape) {
-    u32 lane = ls_thread();
-    if (lane >= lane_count) return;
-    LsLane<Rules> self = ls_load<Rules>(lane_count, lanes, shape, lane);
+    u32 thread = ls_thread();
+    if (thread >= lane_count) return;
+    LsLane<Rules> self = ls_load<Rules>(lanes, shape, lanes.first + thread);
     ls_refresh<Rules>(self, world, shape);
-    ls_store<Rules>(self, lane_count, lanes, lane);
+    ls_store<Rules>(self, lanes, lanes.first + thread);
 }
 
 /// Rebuilds states from canonical fields; `refused` gets 1 where the rules can't. Regions, observations and header
@@ -342,21 +344,21 @@ LS_FN void ls_kernel_legal(u32 lane_count, const LsLanes& lanes, const typename 
 template <class Rules>
 LS_FN void ls_kernel_inject(u32 lane_count, u32* refused, const LsLanes& lanes, const LsRecords& records,
                             const typename Rules::World& world, const LsShape& shape, const u8* canonical) {
-    u32 lane = ls_thread();
-    if (lane >= lane_count) return;
-    LsLane<Rules> self = ls_load<Rules>(lane_count, lanes, shape, lane);
-    const u8* at = canonical + (u64)lane * shape.canonical_bytes;
+    u32 thread = ls_thread();
+    if (thread >= lane_count) return;
+    LsLane<Rules> self = ls_load<Rules>(lanes, shape, lanes.first + thread);
+    const u8* at = canonical + (u64)thread * shape.canonical_bytes;
     LsReader reader = {at, at + shape.canonical_bytes};
     bool accepted = Rules::inject(world, self.state, reader);
-    refused[lane] = accepted && LS_HOLDS(reader.at == reader.end, "inject left bytes unread") ? 0 : 1;
-    if (refused[lane]) return;
+    refused[thread] = accepted && LS_HOLDS(reader.at == reader.end, "inject left bytes unread") ? 0 : 1;
+    if (refused[thread]) return;
     ls_no_rewards<Rules>(self, shape);
     ls_refresh<Rules>(self, world, shape);
-    LsWriter writer = ls_record_writer(records, lane);
+    LsWriter writer = ls_record_writer(records, thread);
     LsWriter head = ls_begin(writer);
     ls_finish_record<Rules>(self, world, shape, writer, head, LS_HEAD_INJECT, 0);
-    ls_keep(records, lane, writer);
-    ls_store<Rules>(self, lane_count, lanes, lane);
+    ls_keep(records, thread, writer);
+    ls_store<Rules>(self, lanes, lanes.first + thread);
 }
 
 /// Tells sizes and offsets; one thread.

@@ -24,6 +24,18 @@ typedef double f64;
 #define LS_HOLDS(condition, text) (true)
 #endif
 
+// Whether a packed word stands where a device can touch it in one go. Rules that pack nothing but whole words (canonical
+// fields, observations and rows are multiples of 4 bytes) define LS_PACKS_WORDS and save the question; where that is
+// not so, the interpreter of the PTX stops at the first word out of place. The host build leaves it to its compiler,
+// which joins the bytes anyway.
+#ifndef LS_ALIGNED
+#ifdef LS_PACKS_WORDS
+#define LS_ALIGNED(at) true
+#else
+#define LS_ALIGNED(at) (((u64)(at) & 3) == 0)
+#endif
+#endif
+
 // Where word `word` of lane `lane`'s state stands: word-major, so that 32 lanes read 32 neighbours. The host build
 // keeps a lane together instead.
 #ifndef LS_STATE_AT
@@ -87,10 +99,14 @@ struct LsWriter {
 
     LS_FN void put_u32(u32 value) {
         if (!room(4)) return;
-        at[0] = (u8)value;
-        at[1] = (u8)(value >> 8);
-        at[2] = (u8)(value >> 16);
-        at[3] = (u8)(value >> 24);
+        if (LS_ALIGNED(at)) {
+            memcpy(__builtin_assume_aligned(at, 4), &value, 4);
+        } else {
+            at[0] = (u8)value;
+            at[1] = (u8)(value >> 8);
+            at[2] = (u8)(value >> 16);
+            at[3] = (u8)(value >> 24);
+        }
         at += 4;
     }
 
@@ -124,6 +140,12 @@ struct LsReader {
     }
 
     LS_FN u32 get_u32() {
+        if (LS_ALIGNED(at) && (u64)(end - at) >= 4) {
+            u32 whole;
+            memcpy(&whole, __builtin_assume_aligned(at, 4), 4);
+            at += 4;
+            return whole;
+        }
         u32 value = byte();
         value |= (u32)byte() << 8;
         value |= (u32)byte() << 16;

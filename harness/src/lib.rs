@@ -7,6 +7,7 @@ pub mod bench;
 pub mod bulk;
 pub mod certificate;
 pub mod compare;
+pub mod cuda;
 pub mod divergence;
 pub mod engine;
 pub mod frontends;

@@ -245,8 +245,7 @@ fn pair_with(
     terms.named = reference.capabilities.draw_sites;
     let side = sides.backend(backend, configuration.clone(), terms)?;
     let tolerances = Tolerances::select(configuration, backend, "default", "traces", ToleranceMode::FreeRunning);
-    let forced = Tolerances::select(configuration, backend, "default", "traces", ToleranceMode::TeacherForced);
-    Ok(Pair::new(reference, side, tolerances, forced))
+    Ok(Pair::new(reference, side, tolerances))
 }
 
 /// Listens to a channel.

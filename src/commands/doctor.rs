@@ -4,6 +4,7 @@ use super::print_json;
 use crate::exit::{Exit, Failure};
 use crate::project::{Project, known};
 use crate::sandbox::Sandbox;
+use lockstep_harness::cuda::nvrtc::Nvrtc;
 use lockstep_harness::reference::{cache_folder, find_tools};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,9 @@ pub struct Arguments {
     /// The Python that references run with
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
+    /// Fetch what can be fetched into the cache folder: NVRTC, the CUDA compiler (90 MB from PyPI, checked by hash)
+    #[arg(long)]
+    fix: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -40,6 +44,12 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         let found = tool.as_ref().map(|tool| format!("{} ({})", tool.version, tool.path.display()));
         found.ok_or_else(|| hint.to_owned())
     };
+    if arguments.fix {
+        match lockstep_harness::cuda::nvrtc::fetch(&tools) {
+            Ok(folder) => anstream::eprintln!("NVRTC is in {}", folder.display()),
+            Err(why) => anstream::eprintln!("NVRTC could not be fetched: {why}"),
+        }
+    }
     let findings = [
         Finding {
             name: "cargo",
@@ -104,6 +114,14 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
             needed_for: "`converge`, which runs what nobody has read",
             optional: true,
             found: sandbox(),
+        },
+        Finding {
+            name: "NVRTC",
+            needed_for: "compiling CUDA source; without it the kept PTX is used as it is",
+            optional: true,
+            found: Nvrtc::find(None)
+                .map(|nvrtc| format!("{} ({})", nvrtc.version, nvrtc.folder.display()))
+                .map_err(|error| error.to_string().lines().last().unwrap_or_default().to_owned()),
         },
         Finding { name: "GPU", needed_for: "backend cuda", optional: true, found: gpu() },
     ];

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod fuzz;
 pub mod minimize;
 pub mod new;
+pub mod ptx;
 pub mod python;
 pub mod record;
 pub mod replay;

@@ -83,12 +83,14 @@ fn suites(root: &Path, arguments: Arguments) -> Result<Exit, Failure> {
     }
     let first = ended(&mut command, nextest)?;
     // Backends behind a feature are another build of the same runner, so they have a run of their own.
-    let asked = arguments.backend.as_ref().is_none_or(|backend| backend == "cuda-host");
+    let asked = arguments.backend.as_ref().is_none_or(|backend| FEATURED.contains(&backend.as_str()));
     if first != Exit::Agree || !asked || !arguments.rest.is_empty() {
         return Ok(first);
     }
     if !compiles_cuda() {
-        anstream::eprintln!("(hint: rows of cuda-host were skipped, because there is no C++ compiler `c++` here)");
+        anstream::eprintln!(
+            "(hint: rows of cuda-host and ptx were skipped, because there is no C++ compiler `c++` here)"
+        );
         return Ok(first);
     }
     let environments = arguments.environment.map_or_else(known, |name| vec![name]);
@@ -106,13 +108,24 @@ fn suites(root: &Path, arguments: Arguments) -> Result<Exit, Failure> {
     command.args(["--test", "equivalence", "--test", "cuda_host"]);
     if nextest {
         let tier = arguments.tier.map_or(String::new(), |tier| format!(" & test(::{tier}::)"));
-        command.args(["--filter-expr", &format!("binary(cuda_host) | (test(::cuda-host::){tier})")]);
+        let own = match &arguments.backend {
+            Some(backend) => format!("test(::{backend}::){tier}"),
+            None => {
+                let rows = FEATURED.map(|backend| format!("test(::{backend}::)")).join(" | ");
+                format!("binary(cuda_host) | (({rows}){tier})")
+            }
+        };
+        command.args(["--filter-expr", &own]);
         command.args(["--status-level", "skip", "--final-status-level", "skip", "--no-tests", "pass"]);
     } else {
-        command.arg("cuda-host");
+        // The rows are named after the backend, and so are the tests of the two binaries beside them.
+        command.args(["--", "cuda-host", "cuda_host", "ptx"]);
     }
     if featured.is_empty() { Ok(first) } else { ended(&mut command, nextest) }
 }
+
+/// The backends that the cargo feature `cuda-host` builds.
+const FEATURED: [&str; 2] = ["cuda-host", "ptx"];
 
 /// How a test run ended.
 fn ended(command: &mut Command, nextest: bool) -> Result<Exit, Failure> {

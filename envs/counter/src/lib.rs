@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cuda-host")]
 pub mod cuda;
+#[cfg(feature = "cuda-host")]
+mod ptx;
 mod rules;
 mod state;
 mod world;

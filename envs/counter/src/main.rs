@@ -2,6 +2,8 @@
 
 use lockstep_core::bench::Bencher;
 use lockstep_core::{Opened, Opener};
+#[cfg(feature = "cuda-host")]
+use lockstep_device::Ptx;
 use lockstep_env_counter::Counter;
 
 fn main() -> std::process::ExitCode {
@@ -9,11 +11,15 @@ fn main() -> std::process::ExitCode {
         ("rust", Opened::scalar::<Counter>),
         #[cfg(feature = "cuda-host")]
         ("cuda-host", Opened::cuda_host::<Counter>),
+        #[cfg(feature = "cuda-host")]
+        ("ptx", Ptx::backend::<Counter>),
     ];
     let benchers: &[Bencher] = &[
         Bencher::scalar::<Counter>(),
         #[cfg(feature = "cuda-host")]
         Bencher::cuda_host::<Counter>(),
+        #[cfg(feature = "cuda-host")]
+        Ptx::bencher::<Counter>(),
     ];
     lockstep_core::run_with(backends, benchers)
 }

@@ -1,4 +1,6 @@
 // The rules of Puffer Pong in CUDA, function by function as in src/rules.rs; what is said there is not repeated here.
+// Every value that pong packs is a whole word.
+#define LS_PACKS_WORDS
 #include "lockstep.cuh"
 
 const u32 STILL = 0;

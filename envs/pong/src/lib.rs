@@ -3,6 +3,8 @@
 pub mod bench;
 #[cfg(feature = "cuda-host")]
 pub mod cuda;
+#[cfg(feature = "cuda-host")]
+mod ptx;
 mod rules;
 pub mod simd;
 mod state;

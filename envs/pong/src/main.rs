@@ -2,6 +2,8 @@
 
 use lockstep_core::bench::Bencher;
 use lockstep_core::{Opened, Opener};
+#[cfg(feature = "cuda-host")]
+use lockstep_device::Ptx;
 use lockstep_env_pong::{Pong, simd::Simd};
 
 fn main() -> std::process::ExitCode {
@@ -10,12 +12,16 @@ fn main() -> std::process::ExitCode {
         ("rust.simd", Simd::open),
         #[cfg(feature = "cuda-host")]
         ("cuda-host", Opened::cuda_host::<Pong>),
+        #[cfg(feature = "cuda-host")]
+        ("ptx", Ptx::backend::<Pong>),
     ];
     let benchers: &[Bencher] = &[
         Bencher::scalar::<Pong>(),
         lockstep_env_pong::bench::SIMD,
         #[cfg(feature = "cuda-host")]
         Bencher::cuda_host::<Pong>(),
+        #[cfg(feature = "cuda-host")]
+        Ptx::bencher::<Pong>(),
     ];
     lockstep_core::run_with(backends, benchers)
 }

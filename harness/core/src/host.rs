@@ -7,7 +7,8 @@
 mod bench;
 mod lanes;
 mod play;
-mod table;
+pub(crate) mod settle;
+pub(crate) mod table;
 
 use crate::backend::{Backend, Fault, Settled, StepMany};
 use crate::bytes::Reader;

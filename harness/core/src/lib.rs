@@ -8,6 +8,7 @@ pub mod backend;
 pub mod batch;
 pub mod bench;
 mod bytes;
+pub mod device;
 mod digest;
 mod draws;
 pub mod driver;

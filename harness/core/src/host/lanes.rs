@@ -63,6 +63,8 @@ impl<'a, R: HostRules> Lanes<'a, R> {
             rewards: self.rewards.as_mut_ptr().cast(),
             masks: self.masks.as_mut_ptr(),
             lists: lists.as_ptr(),
+            first: 0,
+            stride: self.headers.len() as u32,
         };
         let fault = launcher(&raw);
         if !fault.is_null() {

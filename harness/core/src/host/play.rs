@@ -1,10 +1,10 @@
 //! One request over some lanes: cut into launches, and their records completed with digests.
 
 use super::lanes::Lanes;
+use super::settle::Form;
 use super::table::{GRAIN_NONE, RawRecords, RawSteps};
 use super::{Fixed, HostRules};
 use crate::backend::{Settled, StepMany};
-use crate::records::{DRAW_BYTES, HEAD_STEP};
 use crate::shape::{Resets, Shape};
 use crate::wire::Mode;
 use std::ptr::null;
@@ -75,12 +75,14 @@ pub(super) struct Play<'a, R: HostRules> {
 }
 
 impl<R: HostRules> Play<'_, R> {
+    fn form(&self) -> Form<'_> {
+        let reward_bytes = size_of::<R::Reward>();
+        Form { shape: self.shape, settled: self.settled, mode: self.mode, grain: self.grain, reward_bytes }
+    }
+
     /// Bytes of one record at most.
     pub fn record_bytes_max(&self) -> usize {
-        let shape = self.shape;
-        let agent = 4 * shape.mask_words() + shape.observation_bytes + size_of::<R::Reward>();
-        let rows = if self.grain.is_some() { 12 } else { 0 };
-        8 + self.fixed.draws_max * DRAW_BYTES + rows + shape.record_canonical_bytes() + shape.agents * agent
+        self.form().record_bytes_max(self.fixed.draws_max)
     }
 
     /// Bytes of one step's rows at most.
@@ -196,66 +198,16 @@ impl<R: HostRules> Play<'_, R> {
             let mut rest = &mut records[buffers.settled[lane] as usize..];
             let mut rows = &buffers.rows[lane * buffers.rows_stride..][..buffers.rows_used[lane] as usize];
             while !rest.is_empty() {
-                let record = self.settle_one(lanes, lane, &mut rest, &mut rows, &mut log);
+                let regions: Vec<&[u8]> = lanes.canonical_regions(lane).collect();
+                let record = self.form().take(&regions, &mut rest, &mut rows, &mut log);
                 if self.mode != Mode::Digest {
-                    self.emit(lanes, lane, &record, &mut buffers.replies[lane]);
+                    self.form().emit(&regions, &record, &mut buffers.replies[lane]);
                 }
                 buffers.record_counts[lane] += 1;
             }
             buffers.settled[lane] = buffers.used[lane];
             buffers.rows_used[lane] = 0;
             lanes.logs[lane] = log;
-        }
-    }
-
-    /// Takes one record from the front of `rest`.
-    fn settle_one<'b>(
-        &self,
-        lanes: &Lanes<'_, R>,
-        lane: usize,
-        rest: &mut &'b mut [u8],
-        rows: &mut &'b [u8],
-        log: &mut Vec<u8>,
-    ) -> Settle<'b> {
-        let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-        let is_step = word(rest, 0) & 0xFF == HEAD_STEP;
-        let mut at = 8 + word(rest, 4) as usize * DRAW_BYTES;
-        log.extend_from_slice(&rest[8..at]);
-        let mut own_rows: &[u8] = &[];
-        if let Some(grain) = self.grain.filter(|_| is_step) {
-            let (head, tail) = rows.split_at(word(rest, at) as usize * self.shape.row_bytes[grain]);
-            (own_rows, *rows) = (head, tail);
-            rest[at + 4..at + 12].copy_from_slice(&self.settled.digest.of(0, own_rows).to_le_bytes());
-            at += 12;
-        }
-        let regions_at = at + self.shape.canonical_bytes;
-        at = regions_at;
-        for region in lanes.canonical_regions(lane) {
-            rest[at..at + 8].copy_from_slice(&self.settled.digest.of(0, region).to_le_bytes());
-            at += 8;
-        }
-        let regions_end = at;
-        let shape = self.shape;
-        at += shape.agents * (4 * shape.mask_words() + shape.observation_bytes + size_of::<R::Reward>());
-        let bytes = rest.split_off_mut(..at).expect("the source wrote whole records");
-        Settle { bytes, regions_at, regions_end, rows: own_rows }
-    }
-
-    fn emit(&self, lanes: &Lanes<'_, R>, lane: usize, record: &Settle<'_>, reply: &mut Vec<u8>) {
-        let Settle { bytes, regions_at, regions_end, rows } = record;
-        if self.mode == Mode::State {
-            let from = reply.len();
-            reply.extend_from_slice(&[0; 4]);
-            reply.extend_from_slice(&bytes[..*regions_at]);
-            lanes.canonical_regions(lane).for_each(|region| reply.extend_from_slice(region));
-            reply.extend_from_slice(&bytes[*regions_end..]);
-            let size = (reply.len() - from - 4) as u32;
-            reply[from..from + 4].copy_from_slice(&size.to_le_bytes());
-        } else {
-            append_sized(reply, bytes);
-        }
-        if self.grain.is_some() {
-            append_sized(reply, rows);
         }
     }
 
@@ -269,17 +221,4 @@ impl<R: HostRules> Play<'_, R> {
             Mode::Full | Mode::State => reply.extend_from_slice(&buffers.replies[0]),
         }
     }
-}
-
-/// A record whose digests have been filled in.
-struct Settle<'a> {
-    bytes: &'a [u8],
-    regions_at: usize,
-    regions_end: usize,
-    rows: &'a [u8],
-}
-
-fn append_sized(reply: &mut Vec<u8>, bytes: &[u8]) {
-    reply.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-    reply.extend_from_slice(bytes);
 }

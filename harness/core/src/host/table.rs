@@ -1,13 +1,14 @@
 //! What `harness/cuda/host_shim.h` exports, in Rust: the structs of the kernels and the table of their launchers.
 
 use crate::shape::{ActionKind, Resets, Shape};
+use bytemuck::{Pod, Zeroable};
 use std::ffi::c_char;
 
 /// The version of [`HostTable`].
-pub(super) const TABLE_VERSION: u32 = 1;
+pub(crate) const TABLE_VERSION: u32 = 2;
 /// Words of a layout at most.
-pub(super) const LAYOUT_WORDS_MAX: usize = 1024;
-pub(super) const GRAIN_NONE: u32 = u32::MAX;
+pub(crate) const LAYOUT_WORDS_MAX: usize = 1024;
+pub(crate) const GRAIN_NONE: u32 = u32::MAX;
 const REGIONS_MAX: usize = 8;
 const GRAINS_MAX: usize = 16;
 
@@ -54,8 +55,8 @@ pub struct HostTable {
 
 /// `LsHeader`: [`Header`](crate::Header), the kind of source and the place in its list, and who decides next.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct RawHeader {
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+pub(crate) struct RawHeader {
     pub seed: u64,
     pub stream: u64,
     pub list_place: u64,
@@ -69,14 +70,16 @@ pub(super) struct RawHeader {
 
 /// `LsList`.
 #[repr(C)]
-pub(super) struct RawList {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawList {
     pub values: *const u32,
     pub count: u64,
 }
 
 /// `LsLanes`.
 #[repr(C)]
-pub(super) struct RawLanes {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawLanes {
     pub headers: *mut RawHeader,
     pub states: *mut u32,
     pub regions: *mut u32,
@@ -84,11 +87,14 @@ pub(super) struct RawLanes {
     pub rewards: *mut u8,
     pub masks: *mut u32,
     pub lists: *const RawList,
+    pub first: u32,
+    pub stride: u32,
 }
 
 /// `LsRecords`.
 #[repr(C)]
-pub(super) struct RawRecords {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawRecords {
     pub bytes: *mut u8,
     pub used: *mut u32,
     pub rows: *mut u8,
@@ -100,7 +106,8 @@ pub(super) struct RawRecords {
 
 /// `LsSteps`.
 #[repr(C)]
-pub(super) struct RawSteps {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawSteps {
     pub tokens: *const u32,
     pub tokens_stride: u32,
     pub step_count: u32,
@@ -111,8 +118,8 @@ pub(super) struct RawSteps {
 
 /// `LsShape`.
 #[repr(C)]
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RawShape {
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(crate) struct RawShape {
     agents: u32,
     width: u32,
     action: u32,
