@@ -81,8 +81,11 @@ impl Difference {
 /// The tolerances that hold for one backend, tier and mode of comparison.
 #[derive(Debug, Clone, Default)]
 pub struct Tolerances {
-    rows: BTreeMap<String, ToleranceTable>,
+    rows: BTreeMap<String, Vec<ToleranceTable>>,
     used: BTreeMap<String, f64>,
+    /// Records that were compared, and the errors in those that differ, of fields with a percentile.
+    records: u64,
+    errors: BTreeMap<String, Vec<f64>>,
 }
 
 impl Tolerances {
@@ -96,12 +99,56 @@ impl Tolerances {
     ) -> Self {
         let applies = |row: &&ToleranceTable| {
             row.backend == backend
-                && row.setting.as_deref().is_none_or(|name| name == setting)
+                && row.setting.as_deref().map_or(setting != BULK_JUDGE, |name| name == setting)
+                && row.configurations.as_ref().is_none_or(|names| names.contains(&configuration.name))
                 && row.tier.as_deref().is_none_or(|name| name == tier)
                 && row.mode.is_none_or(|other| other == mode)
         };
-        let rows = configuration.tolerances.iter().filter(applies).map(|row| (row.field.clone(), row.clone()));
-        Tolerances { rows: rows.collect(), used: BTreeMap::new() }
+        let mut rows: BTreeMap<String, Vec<ToleranceTable>> = BTreeMap::new();
+        for row in configuration.tolerances.iter().filter(applies) {
+            let of_field = rows.entry(row.field.clone()).or_default();
+            // What names a tier or a configuration stands instead of what does not.
+            let detail =
+                |row: &ToleranceTable| usize::from(row.tier.is_some()) + usize::from(row.configurations.is_some());
+            if of_field.iter().any(|other| {
+                other.statistic.is_percentile() == row.statistic.is_percentile() && detail(other) > detail(row)
+            }) {
+                continue;
+            }
+            of_field.retain(|other| {
+                other.statistic.is_percentile() != row.statistic.is_percentile() || detail(other) >= detail(row)
+            });
+            of_field.push(row.clone());
+        }
+        Tolerances { rows, ..Tolerances::default() }
+    }
+
+    /// Whether a field has any.
+    fn has(&self, field: &str) -> bool {
+        self.rows.contains_key(field)
+    }
+
+    /// The percentiles that were exceeded, as sentences.
+    pub fn exceeded(&self) -> Vec<String> {
+        let rows = self.rows.values().flatten().filter(|row| row.statistic.is_percentile());
+        let mut sentences = Vec::new();
+        for row in rows {
+            let mut errors = self.errors.get(&row.field).cloned().unwrap_or_default();
+            errors.sort_by(|a, b| b.total_cmp(a));
+            let above = (self.records / 100) as usize;
+            let found = errors.get(above).copied().unwrap_or(0.0);
+            if found.is_nan() || found > row.bound {
+                let worst: Vec<String> = errors.iter().take(10).map(|error| format!("{error:.1e}")).collect();
+                sentences.push(format!(
+                    "the 99th percentile of {} is {found:.1e} in {} records, above {:e}; the worst are {}",
+                    row.field,
+                    self.records,
+                    row.bound,
+                    worst.join(" ")
+                ));
+            }
+        }
+        sentences
     }
 
     /// Whether all is compared bit for bit, so that digests suffice.
@@ -116,24 +163,64 @@ impl Tolerances {
 
     /// Steps up to which toleranced fields are compared, if there is a bound.
     pub fn horizon(&self) -> Option<u32> {
-        self.rows.values().filter_map(|row| row.horizon).min()
+        self.rows.values().flatten().filter_map(|row| row.horizon).min()
     }
 
-    fn accepts(&mut self, field: &str, expected: Value, observed: Value) -> bool {
-        let Some(row) = self.rows.get(field) else { return false };
-        let error = match row.statistic {
-            Statistic::Max => (expected.number() - observed.number()).abs(),
-            Statistic::Ulp => ulps(expected, observed),
-        };
-        // A NaN on one side is an error that no bound accepts.
-        let share = if error.is_nan() { f64::INFINITY } else { error / row.bound };
-        let used = self.used.entry(field.to_owned()).or_default();
-        if share <= 1.0 {
-            *used = used.max(share);
+    /// Whether a value may stand for another one; `scale` is the largest of the field.
+    fn accepts(&mut self, field: &str, expected: Value, observed: Value, scale: f64) -> bool {
+        let Some(rows) = self.rows.get(field) else { return false };
+        let absolute = (expected.number() - observed.number()).abs();
+        let mut accepted = true;
+        for row in rows {
+            let error = match row.statistic {
+                Statistic::Max => absolute,
+                Statistic::Scaled => absolute / (1.0 + scale),
+                Statistic::Ulp => ulps(expected, observed),
+                Statistic::P99 => continue,
+            };
+            // A NaN on one side is an error that no bound accepts.
+            let share = if error.is_nan() { f64::INFINITY } else { error / row.bound };
+            let used = self.used.entry(field.to_owned()).or_default();
+            if share <= 1.0 {
+                *used = used.max(share);
+            }
+            accepted &= share <= 1.0;
         }
-        share <= 1.0
+        accepted
+    }
+
+    /// Notes the errors of a record for percentiles.
+    fn note(&mut self, fields: &[Field], expected: &[u8], observed: &[u8], state_form: bool) {
+        for ((field, theirs), (_, ours)) in split(fields, expected, state_form).zip(split(fields, observed, state_form))
+        {
+            let wanted =
+                self.rows.get(&field.name).is_some_and(|rows| rows.iter().any(|row| row.statistic.is_percentile()));
+            if wanted && theirs != ours {
+                let pairs = values((field, theirs)).zip(values((field, ours)));
+                let errors = pairs.map(|((_, a), (_, b))| (a.number() - b.number()).abs());
+                let error =
+                    errors.fold(0.0, |most: f64, error| if error.is_nan() { f64::NAN } else { most.max(error) });
+                self.errors.entry(field.name.clone()).or_default().push(error);
+            }
+        }
+    }
+
+    /// Whether the rows of a grain are the same but for what fields of their names may differ by.
+    pub fn accepts_rows(&mut self, row: &[Field], expected: &[u8], observed: &[u8]) -> bool {
+        let size = row.iter().map(Field::bytes).sum::<usize>().max(1);
+        if expected.len() != observed.len() {
+            return false;
+        }
+        expected.chunks(size).zip(observed.chunks(size)).all(|(expected, observed)| {
+            let mut found = Found { first: None, fields: Vec::new() };
+            compare_fields(row, (expected, observed), false, self, Part::Rows, "", &mut found);
+            found.first.is_none()
+        })
     }
 }
+
+/// The setting of `rust` where it stands in the reference's place.
+pub const BULK_JUDGE: &str = "rust";
 
 fn ulps(expected: Value, observed: Value) -> f64 {
     fn ordered(value: Value) -> Option<i128> {
@@ -162,6 +249,10 @@ pub fn compare(
     observed: &Record,
 ) -> Option<Difference> {
     let mut found = Found { first: None, fields: Vec::new() };
+    if !tolerances.is_exact() {
+        tolerances.records += 1;
+        tolerances.note(&configuration.canonical, &expected.canonical, &observed.canonical, expected.state_form);
+    }
     if expected.kind != observed.kind {
         found.add(Part::Ending, "kind of record", &expected.kind, &observed.kind);
     }
@@ -184,7 +275,10 @@ pub fn compare(
         let (theirs, ours) = (expected.view(configuration).reward(agent), observed.view(configuration).reward(agent));
         let bytes = configuration.reward.bytes();
         let range = agent * bytes..(agent + 1) * bytes;
-        if expected.rewards[range.clone()] != observed.rewards[range] && !tolerances.accepts("reward", theirs, ours) {
+        let scale = theirs.number().abs();
+        if expected.rewards[range.clone()] != observed.rewards[range]
+            && !tolerances.accepts("reward", theirs, ours, scale)
+        {
             found.add_to_group(Part::Reward, format!("reward{of}"), "reward", &theirs, &ours);
         }
     }
@@ -275,9 +369,14 @@ fn compare_fields(
             found.add_to_group(part, label, &field.group, &theirs[at], &ours[at]);
             continue;
         }
+        let scale = if tolerances.has(&field.name) {
+            values((field, theirs)).fold(0.0, |most: f64, (_, value)| most.max(value.number().abs()))
+        } else {
+            0.0
+        };
         for ((label, theirs), (_, ours)) in values((field, theirs)).zip(values((field, ours))) {
             let same = same_bits(theirs, ours);
-            if !same && !tolerances.accepts(&field.name, theirs, ours) {
+            if !same && !tolerances.accepts(&field.name, theirs, ours, scale) {
                 found.add_to_group(part, format!("{label}{of}"), &field.group, &theirs, &ours);
             }
         }

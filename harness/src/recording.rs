@@ -245,7 +245,8 @@ fn pair_with(
     terms.named = reference.capabilities.draw_sites;
     let side = sides.backend(backend, configuration.clone(), terms)?;
     let tolerances = Tolerances::select(configuration, backend, "default", "traces", ToleranceMode::FreeRunning);
-    Ok(Pair::new(reference, side, tolerances))
+    let forced = Tolerances::select(configuration, backend, "default", "traces", ToleranceMode::TeacherForced);
+    Ok(Pair::new(reference, side, tolerances, forced))
 }
 
 /// Listens to a channel.

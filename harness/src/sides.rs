@@ -1,6 +1,6 @@
 //! Where sides come from: a factory that opens the reference and each backend, in processes or in this one.
 
-use crate::compare::Tolerances;
+use crate::compare::{BULK_JUDGE, Tolerances};
 use crate::manifest::{Configuration, ToleranceMode};
 use crate::pair::Pair;
 use crate::side::{CommandLine, Local, LogFile, Opener, Process, Side, SideError, Terms};
@@ -41,6 +41,11 @@ pub trait Sides {
         })
     }
 
+    /// The setting of the reference, where it has several; [`BULK_JUDGE`] where `rust` stands in its place.
+    fn setting(&self) -> &str {
+        "default"
+    }
+
     /// How long one request may take.
     fn deadline(&self) -> Duration {
         Duration::from_secs(60)
@@ -65,9 +70,14 @@ pub fn open_pair(
     terms.digests = vec![reference.digest.name()];
     terms.named = reference.capabilities.draw_sites;
     let backend_side = sides.backend(backend, configuration.clone(), terms)?;
-    let tolerances = Tolerances::select(configuration, backend, "default", tier, mode);
-    Ok(Pair::new(reference, backend_side, tolerances))
+    let tolerances = Tolerances::select(configuration, backend, sides.setting(), tier, mode);
+    let forced = ToleranceMode::TeacherForced;
+    let forced = Tolerances::select(configuration, backend, sides.setting(), tier, forced);
+    Ok(Pair::new(reference, backend_side, tolerances, forced))
 }
+
+/// The variable that tells an adapter, and us, the setting of the reference.
+pub const SETTING: &str = "LOCKSTEP_SETTING";
 
 /// Both sides in their own processes.
 pub struct Processes {
@@ -103,6 +113,11 @@ impl Sides for Processes {
         self.backend_with(name, configuration, terms, &[])
     }
 
+    fn setting(&self) -> &str {
+        let named = self.reference.variables.iter().find(|(name, _)| name == SETTING);
+        named.map_or("default", |(_, setting)| setting)
+    }
+
     fn backend_with(
         &self,
         name: &str,
@@ -132,6 +147,10 @@ impl Sides for AgainstRust<'_> {
 
     fn backend(&self, name: &str, configuration: Arc<Configuration>, terms: Terms) -> Result<Side, SideError> {
         self.0.backend(name, configuration, terms)
+    }
+
+    fn setting(&self) -> &str {
+        BULK_JUDGE
     }
 
     fn backend_with(

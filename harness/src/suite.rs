@@ -4,7 +4,7 @@
 //! run here stay in the listing as ignored, with the reason in their name.
 
 use crate::manifest::Manifest;
-use crate::reference::{Reference, find_tools, prepare};
+use crate::reference::{PrepareError, Reference, find_tools, prepare};
 use crate::report::replay_block;
 use crate::side::CommandLine;
 use crate::sides::Processes;
@@ -40,6 +40,13 @@ fn trials(manifest: &Manifest, runner: &Path) -> Vec<Trial> {
     let mut trials = Vec::new();
     let built = crate::runner::backends(runner);
     let adapters = adapters(manifest);
+    if let Some(reason) = unavailable(manifest) {
+        for backend in manifest.file.backends.keys() {
+            let name = format!("{environment}::all::{backend}::all ({reason})");
+            trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
+        }
+        return trials;
+    }
     for (backend, table) in &manifest.file.backends {
         for (tier, missing) in TIERS {
             let Some(reason) = missing else { continue };
@@ -84,6 +91,17 @@ fn reference(manifest: &Manifest) -> Result<Reference, Failed> {
     let root = manifest.folder.join("../..");
     let folder = root.join("references").join(&manifest.file.reference);
     Ok(Reference::read(&folder, &root.join("references/sdk"))?)
+}
+
+/// Why the reference can't be had on this machine, if its own preparation says so.
+fn unavailable(manifest: &Manifest) -> Option<String> {
+    match prepare(&reference(manifest).ok()?, None, &find_tools(None), &mut Silent) {
+        Err(PrepareError::Step { output, unavailable: true, .. }) => {
+            let said = output.lines().find_map(|line| line.strip_prefix("error: "));
+            Some(said.unwrap_or("its reference can't be had on this machine").to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// The adapters of the reference, with what each lacks here; a name that says why, where they can't be read.

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// Free-running steps of a configuration for which the manifest names no number.
 const ROLLOUT_STEPS: u64 = 100_000;
+/// Steps from the reference's own states where the manifest names no number.
+const FORCED_STEPS: u64 = 20_000;
 /// Fuzz steps where the manifest names no number.
 const FUZZ_STEPS: u64 = 40_000;
 /// Lanes of a frame where the manifest names no number.
@@ -256,6 +258,12 @@ fn stage<'a>(
         lanes: tiers.lanes.unwrap_or(LANES),
         trace_steps: tiers.trace_steps.unwrap_or(TRACE_STEPS),
         rollout_steps,
+        forced_steps: plan
+            .rollout_steps
+            .into_iter()
+            .chain(tiers.forced_steps.get(&configuration.name).copied())
+            .min()
+            .unwrap_or(FORCED_STEPS),
         instructions: manifest.file.backends.get(&plan.backend).and_then(|table| table.instructions.clone()),
         buckets: buckets.filter_map(|row| Some((row.name.clone(), predicate(&row.when)?))).collect(),
         invariants: invariants

@@ -278,7 +278,7 @@ fn against_itself(
     stop: &Stop,
 ) -> Result<(Check, Itself), Failure> {
     let configuration = first.configuration.clone();
-    let mut pair = Pair::new(first, second, Tolerances::default());
+    let mut pair = Pair::new(first, second, Tolerances::default(), Tolerances::default());
     progress.begin(&format!("{} against itself", configuration.name), bulk.steps);
     let began = Instant::now();
     let counted = bulk::play(&mut pair, bulk, progress, stop);

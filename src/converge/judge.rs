@@ -187,7 +187,7 @@ pub fn probe(
             played += 1;
             let expected = reference.probe(function, input)?;
             let observed = match ours.probe(function, input) {
-                Ok(observed) if observed == expected => continue,
+                Ok(observed) if property::near(&expected, &observed, row.tolerance) => continue,
                 Ok(observed) => observed.to_string(),
                 Err(error) => {
                     // Whatever it did, the next vector finds a new one.

@@ -54,6 +54,14 @@ impl Options {
         })
     }
 
+    /// A finite f64 in `range`, or `default`.
+    pub fn f64(&mut self, name: &str, default: f64, range: RangeInclusive<f64>) -> Result<f64, WorldError> {
+        let Some(value) = self.values.remove(name) else { return Ok(default) };
+        value.as_f64().filter(|number| range.contains(number)).ok_or_else(|| {
+            WorldError(format!("option {name} is {value}, not a number from {} to {}", range.start(), range.end()))
+        })
+    }
+
     /// True or false, or `default`.
     pub fn bool(&mut self, name: &str, default: bool) -> Result<bool, WorldError> {
         let Some(value) = self.values.remove(name) else { return Ok(default) };

@@ -280,8 +280,19 @@ pub struct QuirkTable {
 pub enum Statistic {
     /// The largest absolute error: one above it is a divergence.
     Max,
+    /// The largest absolute error beside one plus the largest value of the field: for fields that can be large.
+    Scaled,
     /// The largest distance in units in the last place.
     Ulp,
+    /// The largest absolute error of a record, in the 99th of 100 records: one above it is a failed check.
+    P99,
+}
+
+impl Statistic {
+    /// Whether it is about many records together, so that no single one is a divergence.
+    pub fn is_percentile(self) -> bool {
+        self == Statistic::P99
+    }
 }
 
 /// How a tolerance is compared.
@@ -302,12 +313,16 @@ pub struct ToleranceTable {
     pub field: String,
     /// The backend; absent for all of another precision.
     pub backend: String,
-    /// The reference setting, where there are several.
+    /// The reference setting, where there are several; `rust` is the bulk judge of other backends, whom no other row
+    /// is about. Absent for all settings of the reference.
     #[serde(default)]
     pub setting: Option<String>,
     /// The tier; absent for all.
     #[serde(default)]
     pub tier: Option<String>,
+    /// The configurations; absent for all.
+    #[serde(default)]
+    pub configurations: Option<Vec<String>>,
     /// How it is compared; absent for both.
     #[serde(default)]
     pub mode: Option<ToleranceMode>,
@@ -371,6 +386,12 @@ pub struct ProbeTable {
     pub function: String,
     /// Its inputs by name, with the smallest and largest whole number.
     pub input: BTreeMap<String, [i64; 2]>,
+    /// How far apart two numbers of an answer may be, beside one plus the larger of them; 0 where it is absent.
+    #[serde(default)]
+    pub tolerance: f64,
+    /// Where the tolerance comes from: a measurement of the reference alone.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// How much each tier does by default.
@@ -392,6 +413,9 @@ pub struct TiersTable {
     /// Free-running steps of each configuration in which another backend than `rust` is compared with the reference.
     #[serde(default)]
     pub sample_steps: Option<u64>,
+    /// Steps of each configuration from the reference's own states, where tolerances make free-running play short.
+    #[serde(default)]
+    pub forced_steps: BTreeMap<String, u64>,
     /// Fuzz steps of each configuration.
     #[serde(default)]
     pub fuzz_steps: Option<u64>,

@@ -259,7 +259,7 @@ fn check_tolerance(file: &ManifestFile, row: &ToleranceTable, default: &Configur
     }
     let known = row.field == "reward"
         || default.canonical.iter().chain(&default.observation).any(|field| field.name == row.field)
-        || file.canonical.iter().any(|field| field.name == row.field);
+        || file.canonical.iter().chain(&file.observation).any(|field| field.name == row.field);
     if !known {
         return Err(format!("{what}: there is no such field"));
     }

@@ -49,6 +49,9 @@ pub struct AdapterTable {
     /// Whether it is used when none is named.
     #[serde(default)]
     pub default: bool,
+    /// The reference setting that it runs with, for tolerances that name one.
+    #[serde(default = "default_setting")]
+    pub setting: String,
     /// How it is started; `{python} {cc} {here} {sdk} {prepared}` are filled in.
     pub argv: Vec<String>,
     /// Variables that it is started with, filled in likewise.
@@ -63,6 +66,10 @@ pub struct AdapterTable {
     /// Builds of the bare reference for `lockstep bench`.
     #[serde(default)]
     pub bench: Vec<BenchBuild>,
+}
+
+fn default_setting() -> String {
+    "default".into()
 }
 
 /// A build of the bare reference, without adapter and digests.

@@ -59,8 +59,13 @@ pub enum PrepareError {
         step: String,
         /// The end of what it printed.
         output: String,
+        /// Whether the step says that this machine can't have the reference, by ending with [`UNAVAILABLE`].
+        unavailable: bool,
     },
 }
+
+/// How a step of `prepare` ends that finds no network, or nothing that was built for this machine.
+pub const UNAVAILABLE: i32 = 69;
 
 /// A reference that is ready to be started.
 #[derive(Debug, Clone)]
@@ -131,6 +136,7 @@ pub fn prepare(
             .variables
             .iter()
             .map(|(name, text)| (name.clone(), fill(text, &holes)))
+            .chain([(crate::sides::SETTING.to_owned(), adapter.setting.clone())])
             .chain([("LOCKSTEP_SDK".to_owned(), reference.sdk.join("python").display().to_string())])
             .collect(),
     };
@@ -158,17 +164,19 @@ fn make(
         let argv: Vec<String> = step.argv.iter().map(|text| fill(text, holes)).collect();
         let output = Command::new(&argv[0]).args(&argv[1..]).current_dir(folder).stdin(Stdio::null()).output();
         watch.end();
-        let (succeeded, text) = match output {
+        let (code, text) = match output {
             Ok(output) => {
                 let text = [output.stdout, output.stderr].concat();
-                (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+                (output.status.code(), String::from_utf8_lossy(&text).into_owned())
             }
-            Err(error) => (false, format!("{}: {error}", argv[0])),
+            Err(error) => (None, format!("{}: {error}", argv[0])),
         };
+        let succeeded = code == Some(0);
         if !succeeded && !step.optional {
             let lines: Vec<&str> = text.lines().collect();
             let output = lines[lines.len().saturating_sub(12)..].join("\n");
-            return Err(PrepareError::Step { reference: reference.file.name.clone(), step: step.say.clone(), output });
+            let (reference, step) = (reference.file.name.clone(), step.say.clone());
+            return Err(PrepareError::Step { reference, step, output, unavailable: code == Some(UNAVAILABLE) });
         }
         if !succeeded {
             watch.say(&format!("{} did not work; going on without it", step.say));
@@ -206,6 +214,7 @@ pub fn bench_builds(
                 reference: reference.file.name.clone(),
                 step: format!("building {}", row.name),
                 output,
+                unavailable: false,
             };
             let output = output.map_err(|error| failed(format!("{}: {error}", argv[0])))?;
             if !output.status.success() {

@@ -6,7 +6,7 @@
 use super::policy::Noise;
 use super::pool::Pool;
 use super::property::no_injection;
-use super::{Check, CheckOutcome, Stage, TierReport, hunt};
+use super::{Check, CheckOutcome, Stage, TierReport, forced, hunt};
 use crate::manifest::{Action, Configuration, ToleranceMode};
 use crate::side::SideError;
 use crate::sides::open_pair;
@@ -22,7 +22,9 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
     let configuration = stage.configuration.clone();
     let mut report = TierReport::new("interaction", &configuration);
     let mode = ToleranceMode::FreeRunning;
-    let mut pair = open_pair(stage.sides, stage.backend, &configuration, 1, "interaction", mode)?;
+    let mut pair = open_pair(stage.sides, stage.backend, &configuration, stage.lanes, "interaction", mode)?;
+    // Rounding grows from step to step, so under tolerances each step is compared from the reference's state.
+    let mut forced = (!pair.forced.is_exact()).then(|| pair.forced.clone());
     let claim = "pairs of field values agree, in both orders of two actions";
     if let Some(reason) = no_injection(&pair) {
         report.skip(stage.backend, claim, reason);
@@ -67,12 +69,18 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
             for token in order.into_iter().chain(rest.iter().copied()) {
                 trace.tokens.extend(std::iter::repeat_n(token, configuration.tokens_per_step()));
             }
-            taken &= hunt(stage, &mut pair, &mut report, &trace)?;
+            taken &= match &mut forced {
+                None => hunt(stage, &mut pair, &mut report, &trace)?,
+                Some(tolerances) => not_refused(forced::one_trace(stage, &mut pair, &mut report, tolerances, &trace))?,
+            };
         }
         covered += u64::from(taken);
         stage.watch.advance(1);
     }
     stage.watch.end();
+    if let Some(tolerances) = &forced {
+        report.tolerances_used = tolerances.used().clone();
+    }
     let claim = format!("{claim} ({covered} of {total} pairs were reached)");
     let outcome = if covered == 0 && total > 0 {
         CheckOutcome::Failed("the reference refuses every pair".into())
@@ -81,6 +89,15 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
     };
     report.checks.push(Check { claim, side: stage.backend.to_owned(), outcome });
     Ok(report)
+}
+
+/// False for a state that the reference refuses.
+fn not_refused(played: Result<(), SideError>) -> Result<bool, SideError> {
+    match played {
+        Ok(()) => Ok(true),
+        Err(SideError::Refused { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// One action of each kind is as likely as another, odd ones too.

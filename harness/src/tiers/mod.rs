@@ -3,6 +3,7 @@
 //! A tier plays on a [`Pair`](crate::pair::Pair) and returns a [`TierReport`]; what it finds is shrunk and kept at once.
 
 pub mod contract;
+mod forced;
 pub mod fuzz;
 pub mod interaction;
 mod led;
@@ -59,6 +60,8 @@ pub struct Stage<'a> {
     pub trace_steps: usize,
     /// Free-running rollout steps.
     pub rollout_steps: u64,
+    /// Steps from the reference's own states, where tolerances make free-running play short.
+    pub forced_steps: u64,
     /// The instruction sets that the backend has code for.
     pub instructions: Option<crate::manifest::InstructionsTable>,
     /// Feature buckets, by name, with their condition.

@@ -32,6 +32,7 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
     })();
     stage.watch.end();
     result?;
+    report.tolerances_used = pair.forced.used().clone();
     Ok(report)
 }
 
@@ -128,7 +129,7 @@ fn functions(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) ->
         for input in vectors(&table, stage.seed) {
             let expected = pair.reference.probe(&table.function, &input)?;
             let observed = pair.backend.probe(&table.function, &input)?;
-            if expected != observed {
+            if !near(&expected, &observed, table.tolerance) {
                 outcome = CheckOutcome::Failed(format!("{input}: expected {expected}, observed {observed}"));
                 break;
             }
@@ -154,4 +155,22 @@ pub fn vectors(table: &ProbeTable, seed: u64) -> Vec<Value> {
         Value::Object(input)
     };
     (0..VECTORS).map(|_| vector()).collect()
+}
+
+/// Whether two answers are the same but for numbers that are within the tolerance.
+pub fn near(expected: &Value, observed: &Value, tolerance: f64) -> bool {
+    match (expected, observed) {
+        (Value::Array(expected), Value::Array(observed)) => {
+            expected.len() == observed.len() && expected.iter().zip(observed).all(|(a, b)| near(a, b, tolerance))
+        }
+        (Value::Object(expected), Value::Object(observed)) => {
+            let answered = |(name, a): (&String, &Value)| observed.get(name).is_some_and(|b| near(a, b, tolerance));
+            expected.len() == observed.len() && expected.iter().all(answered)
+        }
+        (Value::Number(a), Value::Number(b)) if tolerance > 0.0 => match (a.as_f64(), b.as_f64()) {
+            (Some(a), Some(b)) => (a - b).abs() <= tolerance * (1.0 + a.abs().max(b.abs())),
+            _ => a == b,
+        },
+        _ => expected == observed,
+    }
 }

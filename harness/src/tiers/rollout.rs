@@ -3,10 +3,10 @@
 //! Frames begin small, so that what is wrong at once is found in few steps, and grow until a round trip costs little
 //! beside the work. When a lane's digest differs, that lane alone is played again in full.
 
-use super::{Stage, TierReport, Tokens, led, shrink_if_new};
+use super::{Stage, TierReport, Tokens, forced, led, shrink_if_new};
 use crate::manifest::{Level, ToleranceMode};
 use crate::pair::{Pair, Verdict, failure};
-use crate::side::{Injection, LaneStart, Play, SideError, Source, Windows};
+use crate::side::{LaneStart, Play, SideError, Source, Windows};
 use crate::sides::open_pair;
 use crate::stats::compare_frequencies;
 use crate::tiers::{Check, CheckOutcome};
@@ -23,8 +23,6 @@ const FRAME_TIME: Duration = Duration::from_millis(100);
 const SAMPLE_TRACES: usize = 32;
 /// Traces among them that play well.
 const LED_TRACES: usize = 16;
-/// Steps compared from the reference's state.
-const FORCED_STEPS: usize = 2_048;
 
 /// Plays rollouts in one configuration.
 ///
@@ -43,7 +41,7 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
     }
     let result = sample(stage, &mut pair, &mut report)
         .and_then(|()| free_run(stage, &mut pair, &mut report))
-        .and_then(|()| teacher_force(stage, &mut pair, &mut report));
+        .and_then(|()| forced::run(stage, &mut pair, &mut report));
     stage.watch.end();
     result?;
     report.tolerances_used = pair.tolerances.used().clone();
@@ -54,7 +52,8 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
 fn sample(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Result<(), SideError> {
     let configuration = stage.configuration.clone();
     let count = (SAMPLE_TRACES + LED_TRACES) as u64;
-    let steps = (stage.trace_steps as u64).min(stage.rollout_steps / 8 / count).max(8);
+    let horizon = pair.tolerances.horizon().map_or(u64::MAX, u64::from);
+    let steps = (stage.trace_steps as u64).min(stage.rollout_steps / 8 / count).max(8).min(horizon);
     for index in 0..count {
         if stage.stop.asked() || report.findings.len() >= stage.findings_max {
             report.stopped |= stage.stop.asked();
@@ -65,7 +64,7 @@ fn sample(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Re
         let led = index >= SAMPLE_TRACES as u64;
         let trace = if led {
             match led::trace(pair, stage.seed, stream, steps) {
-                Ok(Some(trace)) => trace,
+                Ok(Some(trace)) => trace.truncated(horizon.min(trace.steps() as u64) as usize),
                 Ok(None) => continue,
                 // What the backend does wrong alone it does wrong beside the reference too.
                 Err(error) if error.is_behaviour() => {
@@ -121,7 +120,10 @@ fn free_run(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> 
         return Ok(());
     }
     let mut batch = 0;
-    while report.counts.live_free_running < stage.rollout_steps && report.findings.len() < stage.findings_max {
+    // Where tolerances hold, the length of free-running play is bounded, and its amount too.
+    let exact = pair.compares_digests();
+    let total = if exact { stage.rollout_steps } else { stage.rollout_steps.min(stage.forced_steps / 8) };
+    while report.counts.live_free_running < total && report.findings.len() < stage.findings_max {
         if stage.stop.asked() {
             report.stopped = true;
             return Ok(());
@@ -233,7 +235,7 @@ fn examine(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, trac
     Ok(())
 }
 
-fn backend_failed(
+pub(super) fn backend_failed(
     stage: &mut Stage<'_>,
     pair: &mut Pair,
     report: &mut TierReport,
@@ -281,119 +283,6 @@ fn in_full(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport, batc
     }
     stage.watch.advance(steps);
     Ok(())
-}
-
-/// Each step from the reference's own state: lane i of the backend gets state i.
-fn teacher_force(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Result<(), SideError> {
-    let configuration = stage.configuration.clone();
-    if !report.agrees() || stage.stop.asked() {
-        return Ok(());
-    }
-    if pair.backend.capabilities.inject != "full" || configuration.level == Level::Recorded {
-        let reason = if configuration.level == Level::Recorded {
-            "draws are recorded, and an injected state has no place in them".to_owned()
-        } else {
-            format!("{} can't be injected", stage.backend)
-        };
-        report.checks.push(Check {
-            claim: "each step agrees from the reference's state".into(),
-            side: stage.backend.to_owned(),
-            outcome: CheckOutcome::Skipped(reason),
-        });
-        return Ok(());
-    }
-    let total = FORCED_STEPS.min(stage.rollout_steps as usize / 4).max(64);
-    let per_trace = 256.min(total);
-    for stream in 0..(total / per_trace) as u64 {
-        let mut tokens = Vec::new();
-        let stream = (1 << 41) + stream;
-        Tokens::new(stage.seed).fill(&configuration, stream, 0, per_trace as u64, &mut tokens);
-        let trace = Trace::seeded(&configuration, stage.seed, stream, tokens);
-        if !force_one(stage, pair, report, &trace)? {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-fn force_one(
-    stage: &mut Stage<'_>,
-    pair: &mut Pair,
-    report: &mut TierReport,
-    trace: &Trace,
-) -> Result<bool, SideError> {
-    let configuration = stage.configuration.clone();
-    let per_step = configuration.tokens_per_step();
-    let start = trace.lane_start(0);
-    let mut before = pair.reference.reset_in_full(&start, Mode::State)?;
-    let play = Play::one_lane(&configuration, 0, &trace.tokens);
-    let records = pair.reference.play_in_full(play, Mode::State)?.remove(0);
-    let (mut episode, mut elapsed, mut draw_index) = (0, 0, before.record.draws.len() as u32);
-    for stepped in &records {
-        let record = &stepped.record;
-        if record.kind == lockstep_core::HEAD_STEP {
-            let injection = Injection {
-                start: LaneStart { episode, ..start.clone() },
-                elapsed,
-                draw_index,
-                state: before.record.canonical.clone(),
-                observations: before.record.observations.clone(),
-            };
-            let tokens = &trace.tokens[stepped.step * per_step..(stepped.step + 1) * per_step];
-            let injected = pair.backend.inject(&[injection]);
-            let observed = injected
-                .and_then(|_| pair.backend.play_in_full(Play::one_lane(&configuration, 0, tokens), Mode::State));
-            let observed = match observed {
-                Ok(mut lanes) => lanes.remove(0),
-                Err(SideError::Refused { role, message, .. }) => {
-                    let claim = "each step agrees from the reference's state";
-                    report.fail(stage.backend, claim, format!("{role} refuses a state that was reached: {message}"));
-                    return Ok(false);
-                }
-                Err(error) => return backend_failed(stage, pair, report, trace, error),
-            };
-            let mut tolerances = crate::compare::Tolerances::select(
-                &configuration,
-                stage.backend,
-                "default",
-                "rollout",
-                ToleranceMode::TeacherForced,
-            );
-            if crate::compare::compare(&configuration, &mut tolerances, record, &observed[0].record).is_some() {
-                return forced_divergence(stage, pair, report, &trace.truncated(stepped.step + 1));
-            }
-            report.counts.live_teacher_forced += 1;
-            elapsed += 1;
-        }
-        draw_index += record.draws.len() as u32;
-        if record.ended() {
-            (episode, elapsed, draw_index) = (episode + 1, 0, 0);
-        }
-        before = stepped.clone();
-    }
-    Ok(true)
-}
-
-/// A step that differs from the reference's state, though free-running play up to it may agree.
-fn forced_divergence(
-    stage: &mut Stage<'_>,
-    pair: &mut Pair,
-    report: &mut TierReport,
-    trace: &Trace,
-) -> Result<bool, SideError> {
-    match pair.check(trace)? {
-        Verdict::Diverged(divergence) => shrink_if_new(stage, pair, "rollout", report, trace, divergence)?,
-        _ => report.checks.push(Check {
-            claim: "each step agrees from the reference's state".into(),
-            side: stage.backend.to_owned(),
-            outcome: CheckOutcome::Failed(format!(
-                "step {} of stream {} differs from the reference's state and agrees from the start: inject loses something",
-                trace.steps(),
-                trace.stream
-            )),
-        }),
-    }
-    Ok(false)
 }
 
 /// The last resort: how often each value was drawn at each site, on both sides.
