@@ -1,6 +1,7 @@
 //! The command `lockstep`: reads arguments, runs one verb, and turns what came of it into words and an exit code.
 
 mod agent;
+mod carried;
 mod commands;
 mod config;
 mod converge;

@@ -1,13 +1,18 @@
 //! Finds what a verb is about: the environment's folder, its reference, its runner.
 
+use crate::carried;
+use crate::commands::converge::sandbox;
+use crate::edit::Files;
 use crate::exit::Failure;
 use crate::terminal::Progress;
+use crate::workshop::Workshop;
 use lockstep_harness::manifest::Manifest;
 use lockstep_harness::reference::{Prepared, Reference, cache_folder, find_tools, prepare};
+use lockstep_harness::report::shown;
 use lockstep_harness::runner;
 use lockstep_harness::side::CommandLine;
 use lockstep_harness::sides::Processes;
-use lockstep_harness::watch::Watch;
+use lockstep_harness::watch::{Stop, Watch};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,13 +71,67 @@ impl Project {
         Ok(Reference::read(&folder, &root.join("references/sdk"))?)
     }
 
-    /// Builds the runner with what `backend` needs.
-    pub fn runner(&self, backend: &str, progress: &mut Progress) -> Result<PathBuf, Failure> {
+    /// Where `lockstep-core` is: in the clone that the environment is in, else as the program carries it.
+    pub fn source(&self) -> Result<PathBuf, Failure> {
+        let mut above = self.manifest.folder.ancestors();
+        if let Some(clone) = above.find(|folder| folder.join("harness/core/src/lib.rs").is_file()) {
+            return Ok(clone.to_owned());
+        }
+        carried::source().map_err(|error| {
+            let cache = cache_folder();
+            Failure::usage(format!(
+                "{} can't be written: {error}\n(hint: LOCKSTEP_CACHE names a folder with room)",
+                cache.display()
+            ))
+        })
+    }
+
+    /// Builds the runner with what `backend` needs. An environment without a crate of its own has what the loop wrote
+    /// alone: that is built and run as the loop does, closed in.
+    pub fn runner(&self, backend: &str, progress: &mut Progress) -> Result<CommandLine, Failure> {
+        if !self.manifest.folder.join("Cargo.toml").is_file() {
+            return self.runner_of_the_workshop(backend, progress);
+        }
         progress.begin(&format!("building {}", self.manifest.file.name), 0);
         let feature = self.manifest.file.backends.get(backend).and_then(|table| table.feature.as_deref());
         let runner = runner::build(&self.manifest.file.name, &self.manifest.folder, feature);
         progress.end();
-        Ok(runner?)
+        Ok(CommandLine::program(&runner?))
+    }
+
+    fn runner_of_the_workshop(&self, backend: &str, progress: &mut Progress) -> Result<CommandLine, Failure> {
+        let (file, folder) = (&self.manifest.file, &self.manifest.folder);
+        let mut files = Files::new();
+        for path in file.backends.values().flat_map(|table| &table.editable) {
+            if let Ok(text) = std::fs::read_to_string(folder.join(path)) {
+                files.insert(path.clone(), text);
+            }
+        }
+        if files.is_empty() {
+            let (name, shown) = (&file.name, shown(folder));
+            return Err(Failure::usage(format!(
+                "{name} has no source yet: {shown} holds neither a Cargo.toml nor a file that the manifest leaves to the loop\n(hint: lockstep converge {shown}; lockstep check {shown} needs none)"
+            )));
+        }
+        let backends: Vec<String> = file
+            .backends
+            .iter()
+            .filter(|(_, table)| !table.editable.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect();
+        let mut workshop = Workshop::open(&self.manifest, &self.source()?, &backends, sandbox(false)?)?;
+        progress.begin(&format!("building {}", file.name), 0);
+        let built = workshop.build(&files, backend, &Stop::default());
+        progress.end();
+        let runners = cache_folder().join("runners");
+        let unwritable = |error: std::io::Error| {
+            Failure::usage(format!(
+                "{} can't be written: {error}\n(hint: LOCKSTEP_CACHE names a folder with room)",
+                runners.display()
+            ))
+        };
+        let kept = built?.keep(&runners).map_err(unwritable)?;
+        Ok(workshop.confined(&kept))
     }
 
     /// Sides of which the reference is not prepared and can't be started: for play against recordings.
@@ -84,7 +143,7 @@ impl Project {
     ) -> Result<Processes, Failure> {
         Ok(Processes {
             reference: CommandLine::new(Vec::new()),
-            runner: CommandLine::program(&self.runner(backend, progress)?),
+            runner: self.runner(backend, progress)?,
             logs: cache_folder().join("logs"),
             deadline: Duration::from_secs(options.deadline.max(1)),
         })
@@ -103,7 +162,7 @@ impl Project {
         let runner = self.runner(backend, progress)?;
         let sides = Processes {
             reference: prepared.command.clone(),
-            runner: CommandLine::program(&runner),
+            runner,
             logs: cache_folder().join("logs"),
             deadline: Duration::from_secs(options.deadline.max(1)),
         };

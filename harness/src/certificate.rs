@@ -169,7 +169,7 @@ struct Attempt {
 /// If the source can't be read.
 pub fn hash_source(manifest: &Manifest, core: &Path) -> io::Result<Source> {
     let rules = hash_files(&manifest.folder, &[manifest.folder.join("src"), manifest.folder.join("cuda")])?;
-    source(rules, core, &manifest.folder.join("../../Cargo.toml"))
+    source(rules, core, &core.join("../../Cargo.toml"))
 }
 
 /// Hashes what stands behind a candidate: the files that a model wrote, by their path in the environment's folder.
@@ -179,7 +179,9 @@ pub fn hash_source(manifest: &Manifest, core: &Path) -> io::Result<Source> {
 /// If the source of `core` can't be read.
 pub fn hash_candidate(files: &BTreeMap<String, String>, core: &Path, workspace: &Path) -> io::Result<Source> {
     let mut state = Sha256::new();
-    for (path, text) in files {
+    // In the order in which `hash_source` comes by them.
+    let (first, then): (Vec<_>, Vec<_>) = files.iter().partition(|(path, _)| path.starts_with("src/"));
+    for (path, text) in first.into_iter().chain(then) {
         hash_file(&mut state, path.as_bytes(), text.as_bytes());
     }
     source(hex(&state.finalize()), core, workspace)

@@ -48,7 +48,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Err(Failure::usage(format!("{name} has no backend {backend:?}")));
     }
     let unreadable = |error: std::io::Error| Failure::usage(format!("the source can't be read: {error}"));
-    let source = hash_source(manifest, &project.root().join("harness/core")).map_err(unreadable)?;
+    let source = hash_source(manifest, &project.source()?.join("harness/core")).map_err(unreadable)?;
     let path = manifest.folder.join(file_name(&arguments.backend));
     let reference = project.reference(arguments.reference.reference.as_deref())?;
     if arguments.check {

@@ -1,27 +1,30 @@
 //! `lockstep converge`: a model writes the backends of an environment, until they agree with their reference.
 
 use super::{fresh_seed, print_json};
+use crate::agent::price::Price;
 use crate::agent::{Agent, Answer, Role, Usage};
 use crate::agent::{AgentKind, AgentOptions, Recorded, open};
-use crate::converge::{Ended, Loop, Machine, Money, Summary};
+use crate::converge::{Ended, Estimate, Loop, Machine, Money, Summary};
+use crate::edit::Files;
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Budget, Event, FORMAT, Ledger, Started, hash};
-use crate::project::{Project, ReferenceOptions};
-use crate::prompt::{prompt_set_hash, sources, stripped_manifest};
+use crate::project::{Project, ReferenceOptions, known};
+use crate::prompt::{Context, SourceFile, plan_prompt, prompt_set_hash, sources, stripped_manifest};
 use crate::run_dir::{Outcome, Run, find, fresh, recordings, replays, runs_in};
 use crate::sandbox::Sandbox;
 use crate::terminal::{Progress, agreed, diverged};
 use crate::workshop::Workshop;
-use lockstep_harness::reference::{find_tools, prepare};
+use lockstep_harness::reference::{Prepared, Reference, find_tools, prepare};
 use lockstep_harness::report::shown;
 use lockstep_harness::watch::{Stop, Watch};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Have a model write the backends of an environment, until they agree with the reference
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lockstep converge pong                                      the kept recording, judged again today: no key, $0\n  lockstep converge pong --agent anthropic --model MODEL      needs ANTHROPIC_API_KEY\n  lockstep converge my_env --agent mailbox --mailbox FOLDER   you, or any program, are the model\n\nExit codes: 0 converged, 1 it does not agree and there is no progress, 2 the agent or the arguments are wrong, 3 reference unavailable, 5 a budget is spent, 130 Ctrl-C. A run that stopped goes on with `lockstep resume`."
+    after_help = "Examples:\n  lockstep converge pong                                      the kept recording, judged again today: no key, $0\n  lockstep converge pong --agent anthropic --model MODEL      needs ANTHROPIC_API_KEY\n  lockstep converge pong --estimate --model MODEL             what would be sent and what it may cost; nobody is asked\n  lockstep converge my_env --agent mailbox --mailbox FOLDER   you, or any program, are the model\n\nExit codes: 0 converged, 1 it does not agree and there is no progress, 2 the agent or the arguments are wrong, 3 reference unavailable, 5 a budget is spent, 130 Ctrl-C. A run that stopped goes on with `lockstep resume`."
 )]
 pub struct Arguments {
     /// An environment in envs/, or the folder of one
@@ -38,6 +41,12 @@ pub struct Arguments {
     /// The seed that judging seeds follow from
     #[arg(long, value_parser = super::parse_seed)]
     seed: Option<u64>,
+    /// Say what would be sent, and what it is likely to cost; nobody is asked
+    #[arg(long)]
+    estimate: bool,
+    /// Don't ask before a run that may cost more than a dollar
+    #[arg(long)]
+    yes: bool,
     /// Print what came of it as JSON
     #[arg(long)]
     json: bool,
@@ -102,6 +111,9 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let manifest = &project.manifest;
     let backends = backends(&project, &arguments.backend)?;
     let budget = arguments.budget.budget()?;
+    if arguments.estimate {
+        return estimate(&project, &arguments, &backends);
+    }
     let recording = recording(&project, &arguments)?;
     let stop = Stop::on_signals().map_err(|error| Failure::usage(error.to_string()))?;
     let mut progress = Progress::new(arguments.json);
@@ -117,7 +129,11 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let sandbox_words = sandbox.mechanism().name().to_owned();
     let (reference, prepared) = reference(&project, &arguments.reference, &mut progress)?;
     let sources = sources(&reference, &prepared.folder)?;
-    let workshop = Workshop::open(manifest, &project.root(), &backends, sandbox)?;
+    if recording.is_none() && !arguments.yes {
+        let estimated = estimated(&project, &reference, &prepared, &sources, &backends, money.price.as_ref())?;
+        consent(&estimated, budget.usd).inspect_err(|_| drop(std::fs::remove_dir(&folder)))?;
+    }
+    let workshop = Workshop::open(manifest, &project.source()?, &backends, sandbox)?;
     let text = std::fs::read_to_string(manifest.folder.join("env.toml")).unwrap_or_default();
     let seed = arguments.seed.or(recording.as_ref().map(|run| run.started.seed)).unwrap_or_else(fresh_seed);
     let started = Started {
@@ -178,6 +194,70 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     report(&project, &folder, &ended, arguments.json)
 }
 
+/// Dollars above which a run asks first.
+const ASKS_ABOVE_USD: f64 = 1.0;
+
+/// `--estimate`.
+fn estimate(project: &Project, arguments: &Arguments, backends: &[String]) -> Result<Exit, Failure> {
+    let mut progress = Progress::new(arguments.json);
+    let (reference, prepared) = reference(project, &arguments.reference, &mut progress)?;
+    let sources = sources(&reference, &prepared.folder)?;
+    let price = arguments.agent.price(arguments.agent.model.as_deref().unwrap_or_default());
+    let estimated = estimated(project, &reference, &prepared, &sources, backends, price.as_ref())?;
+    if arguments.json {
+        print_json(&estimated.json())?;
+    } else {
+        anstream::print!("{}", estimated.text());
+    }
+    Ok(Exit::Agree)
+}
+
+/// What a run would send and cost, from its first request and from the runs that are kept here.
+fn estimated(
+    project: &Project,
+    reference: &Reference,
+    prepared: &Prepared,
+    sources: &[SourceFile],
+    backends: &[String],
+    price: Option<&Price>,
+) -> Result<Estimate, Failure> {
+    let context = Context {
+        manifest: &project.manifest,
+        reference,
+        prepared: &prepared.folder,
+        plan: None,
+        files: &Files::new(),
+        budget_tokens: u64::MAX,
+        executed: None,
+    };
+    let plan = plan_prompt(&context, backends)?;
+    let mut runs = runs_in(&recordings(&project.manifest))?;
+    for name in known().iter().filter(|name| **name != project.manifest.file.name) {
+        runs.extend(runs_in(&recordings(&Project::find(name)?.manifest))?);
+    }
+    Ok(Estimate::new(&plan, sources, &runs, price))
+}
+
+/// Asks whether to go on, where a run may cost more than a dollar.
+fn consent(estimated: &Estimate, budget_usd: f64) -> Result<(), Failure> {
+    let worst = estimated.worst_usd(budget_usd);
+    if worst <= ASKS_ABOVE_USD {
+        return Ok(());
+    }
+    let refused = || {
+        Failure::usage(format!(
+            "the run may cost ${worst:.2}, and nobody has agreed to that\n(hint: --yes goes on, --budget-usd 1 bounds it, --estimate shows what would be sent)"
+        ))
+    };
+    if !std::io::stdin().is_terminal() {
+        return Err(refused());
+    }
+    anstream::eprint!("{}This run may cost ${worst:.2}. Go on? [y/N] ", estimated.text());
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(|error| Failure::usage(error.to_string()))?;
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(refused()) }
+}
+
 /// The agent, and what its tokens cost.
 fn open_agent(options: &AgentOptions, recording: Option<&Run>, run: &str) -> Result<(Box<dyn Agent>, Money), Failure> {
     match recording {
@@ -210,7 +290,7 @@ pub fn reference(
     project: &Project,
     options: &ReferenceOptions,
     progress: &mut Progress,
-) -> Result<(lockstep_harness::reference::Reference, lockstep_harness::reference::Prepared), Failure> {
+) -> Result<(Reference, Prepared), Failure> {
     let reference = project.reference(options.reference.as_deref())?;
     let tools = find_tools(options.python.as_deref());
     let prepared = prepare(&reference, options.adapter.as_deref(), &tools, progress)?;

@@ -67,7 +67,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let sandbox = sandbox(arguments.no_sandbox)?;
     let (reference, prepared) = reference(&project, &arguments.reference, &mut progress)?;
     let sources = sources(&reference, &prepared.folder)?;
-    let workshop = Workshop::open(manifest, &project.root(), &known.started.backends, sandbox)?;
+    let workshop = Workshop::open(manifest, &project.source()?, &known.started.backends, sandbox)?;
     let ledger = Ledger::open(&folder)?;
     let machine = Machine::replayed(&ledger.entries, &|name| ledger.blob(name))?
         .ok_or_else(|| Failure::usage(format!("{} holds no run that began", folder.display())))?;

@@ -1,11 +1,13 @@
 //! The loop: a model writes, the harness judges, minimized divergences go back, until every backend is certified.
 
+mod estimate;
 mod judge;
 mod machine;
 mod money;
 mod run;
 mod summary;
 
+pub use estimate::Estimate;
 pub use machine::Machine;
 pub use money::Money;
 pub use run::{Ended, Loop};

@@ -84,6 +84,16 @@ pub struct Built {
     pub runner: PathBuf,
 }
 
+impl Built {
+    /// Keeps it in a folder that outlives the workshop's next use.
+    ///
+    /// # Errors
+    /// If it can't be written there.
+    pub fn keep(&self, folder: &Path) -> io::Result<Built> {
+        built_runner(&self.runner, folder).map(|runner| Built { runner })
+    }
+}
+
 /// The scratch copy.
 pub struct Workshop {
     folder: PathBuf,
@@ -165,6 +175,11 @@ impl Workshop {
 
     /// Sides whose backend is the candidate, closed in, and whose reference runs as always.
     pub fn sides(&self, built: &Built, reference: CommandLine, logs: PathBuf, deadline: Duration) -> Processes {
+        Processes { reference, runner: self.confined(built), logs, deadline }
+    }
+
+    /// How a runner is started, closed in.
+    pub fn confined(&self, built: &Built) -> CommandLine {
         let runner = self.sandbox.place(&built.runner, INSIDE_RUNNER);
         let mut binds = vec![Bind { outside: built.runner.clone(), inside: runner.clone(), writable: false }];
         // The judge tells a side where the files of its world are.
@@ -178,8 +193,7 @@ impl Workshop {
             variables: vec![("PATH".into(), "/usr/bin:/bin".into())],
             passes: Vec::new(),
         };
-        let runner = self.sandbox.command(&confinement, &[runner.display().to_string()]);
-        Processes { reference, runner, logs, deadline }
+        self.sandbox.command(&confinement, &[runner.display().to_string()])
     }
 
     /// What a certificate says of the candidate that was built last.

@@ -93,7 +93,12 @@ impl Scaffold {
         let mut top = Table::new();
         top.insert("workspace".into(), Value::Table(workspace));
         if let Some(profile) = clone.get("profile") {
-            top.insert("profile".into(), profile.clone());
+            let mut profile = profile.clone();
+            // What is said of single packages is said of packages that are not there.
+            for table in profile.as_table_mut().into_iter().flat_map(|table| table.iter_mut()) {
+                table.1.as_table_mut().map(|table| table.remove("package"));
+            }
+            top.insert("profile".into(), profile);
         }
         put(&tree.join("Cargo.toml"), &top.to_string()).map_err(failed)?;
         let folder = tree.join("envs").join(&self.name);

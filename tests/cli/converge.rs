@@ -227,6 +227,36 @@ fn a_module_is_held_against_the_reference_by_its_functions_before_the_next_one_i
 }
 
 #[test]
+fn an_environment_outside_the_clone_goes_from_nothing_to_a_certificate_that_holds() {
+    let away = tempfile::tempdir().unwrap();
+    let folder = away.path().join("counter");
+    std::fs::create_dir(&folder).unwrap();
+    // Manifest and reference in one folder, as `lockstep new` leaves them; the SDK and lockstep-core come with the program.
+    let manifest = std::fs::read_to_string(Empty::new("converge-away").folder.join("env.toml")).unwrap();
+    std::fs::write(folder.join("env.toml"), manifest.replace("reference = \"counter\"", "reference = \"reference\""))
+        .unwrap();
+    std::fs::create_dir(folder.join("reference")).unwrap();
+    for file in ["counter.py", "adapter.py", "reference.toml"] {
+        std::fs::copy(clone().join("references/counter").join(file), folder.join("reference").join(file)).unwrap();
+    }
+    let empty = Empty { folder, mailbox: tempfile::tempdir().unwrap() };
+    let running = empty.converge(&["--seed", "7"]);
+    empty.answer(1, &plan());
+    empty.answer(2, &whole(&all_files()));
+    running.wait().ends(0).says("converged in 2 rounds").says("adopted");
+    let environment = empty.folder.display().to_string();
+    command(&["certify", &environment, "--check"]).run().ends(0).says("holds");
+    command(&["verify", &environment, "--steps", "2000"]).run().ends(0).says("rust");
+    std::fs::write(
+        empty.folder.join("src/rules.rs"),
+        source("src/rules.rs").replace("wrapping_add(1)", "wrapping_add(2)"),
+    )
+    .unwrap();
+    command(&["certify", &environment, "--check"]).run().ends(1).says("stale");
+    command(&["verify", &environment, "--steps", "2000"]).run().ends(1).says("tick");
+}
+
+#[test]
 fn a_run_that_was_killed_or_interrupted_goes_on_and_pays_for_nothing_twice() {
     let empty = Empty::new("converge-killed");
     let mut running = empty.converge(&["--seed", "7"]);
