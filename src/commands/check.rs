@@ -75,7 +75,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
     let (role, command) = match &arguments.backend {
         Some(backend) => {
-            let mut command = CommandLine::program(&project.runner(backend, &mut progress)?);
+            let mut command = project.runner(backend, &mut progress)?;
             command.argv.push(backend.clone());
             (backend.as_str(), command)
         }
