@@ -145,6 +145,11 @@ def cuda(table):
             print(f"LS_CONST double {name}{size} = {{{', '.join(map(repr, value))}}};")
 
 
+def texts(value):
+    """Numbers as text, because not every reader of JSON rounds them right."""
+    return [texts(item) for item in value] if isinstance(value, list) else repr(value)
+
+
 def main():
     model = load()
     check_assumptions(model)
@@ -155,7 +160,7 @@ def main():
     elif form == ["cuda"]:
         cuda(table)
     elif form == ["check"]:
-        print(json.dumps({name: value for name, (_, value) in table.items()}))
+        print(json.dumps({name: texts(value) for name, (_, value) in table.items()}))
     else:
         print("usage: constants.py rust|cuda|check", file=sys.stderr)
         sys.exit(2)
