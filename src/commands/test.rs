@@ -105,14 +105,18 @@ fn suites(root: &Path, arguments: Arguments) -> Result<Exit, Failure> {
         command.args(["--package", &format!("lockstep-env-{name}")]);
         command.args(["--features", &format!("lockstep-env-{name}/cuda-host")]);
     }
+    // What is planted in the CUDA source, where an environment has such tests.
+    let planted = featured.iter().any(|name| root.join("envs").join(name).join("tests/ptx.rs").is_file());
     command.args(["--test", "equivalence", "--test", "cuda_host"]);
+    command.args(if planted { &["--test", "ptx"][..] } else { &[] });
     if nextest {
         let tier = arguments.tier.map_or(String::new(), |tier| format!(" & test(::{tier}::)"));
         let own = match &arguments.backend {
             Some(backend) => format!("test(::{backend}::){tier}"),
             None => {
                 let rows = FEATURED.map(|backend| format!("test(::{backend}::)")).join(" | ");
-                format!("binary(cuda_host) | (({rows}){tier})")
+                let planted = if planted { " | binary(ptx)" } else { "" };
+                format!("binary(cuda_host){planted} | (({rows}){tier})")
             }
         };
         command.args(["--filter-expr", &own]);

@@ -189,12 +189,21 @@ impl<R: DeviceRules, D: Device> OnDevice<R, D> {
     /// Compares layouts and asks how many draws and rows one step makes at most.
     fn ask_limits(&mut self) -> Result<(), String> {
         let layout = self.layout()?;
+        // Rust says how large the structs are that it fills, and the build for the CPU where fields stand in them.
         let shared = crate::host::shared_layout::<R>();
-        let own = size_of::<R::State>() as u32;
-        if layout.get(..shared.len()) != Some(&shared) || layout.get(shared.len()) != Some(&own) {
+        let mut host = crate::host::layout::<R>();
+        host.iter_mut()
+            .zip(shared.iter().chain([&(size_of::<R::State>() as u32)]))
+            .for_each(|(word, own)| *word = *own);
+        let length = layout.len().max(host.len());
+        if let Some(word) = (0..length).find(|word| layout.get(*word) != host.get(*word)) {
+            let told = |words: &[u32]| words.get(word).map_or("nothing".into(), ToString::to_string);
             return Err(format!(
-                "the kernels of {} have another layout than its Rust structs\n(hint: lockstep ptx {} compiles them anew)",
+                "the kernels of {} have another layout than Rust and the CUDA source built for the CPU: word {word} of \
+                 what `layout` tells is {}, not {}\n(hint: lockstep ptx {} compiles them anew)",
                 R::NAME,
+                told(&layout),
+                told(&host),
                 R::NAME
             ));
         }

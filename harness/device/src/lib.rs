@@ -4,4 +4,5 @@
 
 pub mod ptx;
 
+pub use lockstep_ptx::{Checks, Work};
 pub use ptx::Ptx;

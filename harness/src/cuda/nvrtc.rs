@@ -179,7 +179,7 @@ impl Nvrtc {
         self.ptx_with(flat, &[&format!("--gpu-architecture={target}")])
     }
 
-    /// PTX with further options; those of [`OPTIONS`] come before them.
+    /// PTX with further options, which stand in for those of [`OPTIONS`] with the same name.
     ///
     /// # Errors
     /// If the source does not compile.
@@ -209,7 +209,9 @@ impl Nvrtc {
             .map_err(|_| NvrtcError::Files(format!("the CUDA source of {} has a zero byte", flat.environment)))?;
         let name = CString::new(format!("{}.cu", flat.environment)).unwrap_or_default();
         // Warnings about unused constants say nothing: every kernel sees the whole header.
-        let all = OPTIONS.iter().chain(&["--diag-suppress=177"]).chain(further);
+        let name_of = |option: &str| option.split('=').next().unwrap_or_default().to_owned();
+        let usual = OPTIONS.iter().filter(|usual| further.iter().all(|own| name_of(own) != name_of(usual)));
+        let all = usual.chain(&["--diag-suppress=177"]).chain(further);
         let options: Vec<CString> = all.map(|option| CString::new(*option).unwrap_or_default()).collect();
         let options: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
         let mut program: Program = std::ptr::null_mut();
