@@ -9,12 +9,14 @@ mod edit;
 mod exit;
 mod ledger;
 mod new;
+mod outgoing;
 mod plan;
 mod project;
 mod prompt;
 mod provenance;
 mod run_dir;
 mod sandbox;
+mod survey;
 mod terminal;
 mod workshop;
 

@@ -18,11 +18,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Free-running steps of a configuration for which the manifest names no number.
-const ROLLOUT_STEPS: u64 = 100_000;
+pub const ROLLOUT_STEPS: u64 = 100_000;
 /// Steps from the reference's own states where the manifest names no number.
 const FORCED_STEPS: u64 = 20_000;
 /// Fuzz steps where the manifest names no number.
-const FUZZ_STEPS: u64 = 40_000;
+pub const FUZZ_STEPS: u64 = 40_000;
 /// Lanes of a frame where the manifest names no number.
 const LANES: usize = 64;
 /// Steps of a trace where the manifest names no number.

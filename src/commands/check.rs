@@ -3,6 +3,7 @@
 use super::{fresh_seed, parse_count, parse_seed, print_json};
 use crate::exit::{Exit, Failure};
 use crate::project::{Project, ReferenceOptions};
+use crate::survey::{Reading, State, within};
 use crate::terminal::{Progress, agreed, diverged};
 use lockstep_harness::bench::{commit, machine};
 use lockstep_harness::bulk::{self, Alarm, Bulk, Compared, Counted};
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 /// Check an adapter alone: conformance, and whether it agrees with itself
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lockstep check counter --adapter c\n  lockstep check pong -c default --steps 100M\n  lockstep check pong -c default --steps 100M --backend rust.simd\n\nNo backend is needed. The adapter is held to the claims of the contract tier, played twice in one process, in two, and with another hash seed, and its speed is measured. With --steps two processes of it are compared for as long as you like: whatever differs is a false alarm. With --backend the same is done with a backend."
+    after_help = "Examples:\n  lockstep check counter --adapter c\n  lockstep check pong -c default --steps 100M\n  lockstep check pong -c default --steps 100M --backend rust.simd\n\nNo backend is needed. The adapter is held to the claims of the contract tier, played twice in one process, in two, and with another hash seed, and its speed is measured. Its source is read for chance, clocks and the order of sets, by file and line, and for keys that no model should see. Without --steps this ends within a minute, if the adapter plays 100 steps/s or more. With --steps two processes of it are compared for as long as you like: whatever differs is a false alarm. With --backend the same is done with a backend."
 )]
 pub struct Arguments {
     /// An environment in envs/, or the folder of one
@@ -53,6 +54,10 @@ const STREAMS: u64 = 8;
 const STEPS: u64 = 256;
 /// How long the speed is measured.
 const SPEED_TIME: Duration = Duration::from_secs(1);
+/// Claims that are not begun within this time are not tried: the whole has to end within a minute.
+const CLAIMS_TIME: Duration = Duration::from_secs(40);
+/// Nor are traces between processes.
+const COMPARE_TIME: Duration = Duration::from_secs(4);
 
 /// Runs the verb.
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -106,6 +111,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     if !arguments.json {
         anstream::eprintln!("{} {role}, seed {seed:#x}", manifest.file.name);
     }
+    let began = Instant::now();
     let mut rows = Vec::new();
     let mut failed = false;
     for configuration in manifest.configurations().iter().filter(|configuration| asked(&configuration.name)) {
@@ -113,7 +119,14 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         progress.begin(&format!("{} check", configuration.name), 15);
         let mut side = open(&configuration, LANES, &[])?;
         let reopen = |lanes: usize| open(&configuration, lanes, &[]);
-        let mut checks = try_claims(&mut side, &reopen, &configuration, seed, &mut progress, &stop)?;
+        let tried = Instant::now();
+        let limit = within(&stop, CLAIMS_TIME.saturating_sub(began.elapsed()).max(CLAIMS_TIME / 20));
+        let mut checks = try_claims(&mut side, &reopen, &configuration, seed, &mut progress, &limit)?;
+        let contract = tried.elapsed();
+        if limit.asked() && !stop.asked() {
+            let outcome = CheckOutcome::Skipped(format!("{} s were over", contract.as_secs()));
+            checks.push(Check { claim: "the claims after these".into(), side: role.into(), outcome });
+        }
         let others = [
             ("two processes give the same digests", &[][..]),
             ("another hash seed gives the same digests", &[("PYTHONHASHSEED", "20261123")][..]),
@@ -141,6 +154,11 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         };
         failed |= checks.iter().any(|check| matches!(check.outcome, CheckOutcome::Failed(_)));
         let missing = missing(&side, &configuration);
+        // Of a backend there is neither a state to be made small nor source that anybody has to be warned of.
+        let state = match role {
+            "reference" => Some(State::of(&mut side, &configuration, &manifest.file, speed, contract, seed)?),
+            _ => None,
+        };
         if !arguments.json {
             for check in &checks {
                 match &check.outcome {
@@ -175,25 +193,36 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
                     if counted.stopped { ", stopped" } else { "" }
                 );
             }
-            for line in &missing {
+            for line in missing.iter().chain(&state.as_ref().map(State::lines).unwrap_or_default()) {
                 anstream::println!("{:<16} {line}", "");
             }
         }
         rows.push(json!({
             "configuration": configuration.name, "checks": checks, "steps_per_second": speed, "missing": missing,
             "against_itself": itself.as_ref().map(Itself::json),
+            "state": state.as_ref().map(State::json),
         }));
         side.close();
         if stop.asked() {
             return Ok(Exit::Stopped);
         }
     }
+    let reading = match role {
+        "reference" => Some(Reading::of(&project, options, &mut progress)?),
+        _ => None,
+    };
     if arguments.json {
         print_json(
             &json!({"environment": manifest.file.name, "side": role, "machine": machine(), "commit": commit(&manifest.folder),
-            "day": today(), "command": std::env::args().collect::<Vec<_>>()[1..].join(" "), "seed": format!("{seed:#x}"), "configurations": rows}),
+            "day": today(), "command": std::env::args().collect::<Vec<_>>()[1..].join(" "), "seed": format!("{seed:#x}"),
+            "configurations": rows, "reading": reading.as_ref().map(Reading::json)}),
         )?;
-    } else if !failed {
+        return Ok(if failed { Exit::Diverged } else { Exit::Agree });
+    }
+    for line in reading.iter().flat_map(Reading::lines) {
+        anstream::println!("{line}");
+    }
+    if !failed {
         let who = arguments.backend.as_deref().unwrap_or("the adapter");
         agreed(&format!("{who} of {} keeps its promises", manifest.file.name));
     }
@@ -210,7 +239,11 @@ fn compare(
     configuration: &Configuration,
     seed: u64,
 ) -> Result<CheckOutcome, Failure> {
+    let began = Instant::now();
     for stream in 0..STREAMS {
+        if stream > 0 && began.elapsed() > COMPARE_TIME {
+            break;
+        }
         let mut tokens = Vec::new();
         Tokens::new(seed).fill(configuration, stream, 0, STEPS, &mut tokens);
         let mut runs = Vec::new();

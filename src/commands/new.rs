@@ -184,6 +184,9 @@ fn tell(proposal: &Proposal) {
             &format!("can't be pickled: {}; write snapshot() and restore() in adapter.py", proposal.pickled),
         );
     }
+    let names: Vec<_> =
+        proposal.files.iter().map(|file| file.file_name().unwrap_or_default().to_string_lossy()).collect();
+    row("readable", &format!("{}; converge may send these to a model, see reference.toml", names.join(", ")));
     if proposal.episodes == 0 {
         row("episodes", "none ended; if that is meant, set episode_steps_max in env.toml");
     }

@@ -183,7 +183,7 @@ fn module_of(file: &Path) -> String {
 }
 
 /// The first digits of a hash over the sources: what `version` pins.
-pub(super) fn pin(files: &[PathBuf]) -> String {
+pub fn pin(files: &[PathBuf]) -> String {
     let mut state = Sha256::new();
     for file in files {
         state.update(std::fs::read(file).unwrap_or_default());

@@ -8,6 +8,7 @@ mod manifest;
 mod pages;
 mod proposal;
 
+pub use adapter::pin;
 pub use proposal::{Draws, Proposal, Request, Source, propose};
 
 use crate::exit::Failure;

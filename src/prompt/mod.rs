@@ -137,6 +137,9 @@ pub enum PromptError {
         /// Why.
         reason: String,
     },
+    /// A file that the model may read must not leave this machine.
+    #[error(transparent)]
+    Withheld(#[from] crate::outgoing::Withheld),
     /// There is neither source nor specification.
     #[error(
         "a model may read nothing of the reference {0}\n(hint: list files in model_may_read, or write a spec.md beside its reference.toml)"

@@ -5,6 +5,7 @@
 
 use super::template::{Text, Values, part};
 use super::{Context, PromptError, hex, tokens};
+use crate::outgoing::may_leave;
 use lockstep_harness::manifest::{Action, Manifest};
 use lockstep_harness::reference::Reference;
 use lockstep_harness::side::{LaneStart, Source, Terms};
@@ -52,6 +53,9 @@ pub fn sources(reference: &Reference, prepared: &Path) -> Result<Vec<SourceFile>
     let spec = reference.folder.join("spec.md");
     if files.is_empty() && spec.is_file() {
         files.push(read("spec.md", &spec)?);
+    }
+    for file in &files {
+        may_leave(&file.path, &file.text, &reference.folder)?;
     }
     if files.is_empty() { Err(PromptError::NothingToRead(reference.file.name.clone())) } else { Ok(files) }
 }
@@ -290,6 +294,26 @@ mod tests {
         let spans: Vec<(usize, usize)> =
             self::blocks(python).iter().map(|block| (block.first + 1, block.last + 1)).collect();
         assert_eq!(spans, [(1, 2), (3, 5), (6, 10), (11, 12)]);
+    }
+
+    #[test]
+    fn a_file_that_must_not_leave_is_an_error_before_anything_is_sent() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("it can be written");
+        put(
+            "reference.toml",
+            "format = \"lockstep/reference/1\"\nname = \"g\"\nversion = \"1\"\nlicence = \"MIT\"\nmodel_may_read = [\"game.py\"]\n[adapters.python]\ndefault = true\nargv = [\"x\"]\n",
+        );
+        put("game.py", "x = 1\n");
+        let reference = Reference::read(folder.path(), folder.path()).expect("valid");
+        assert_eq!(sources(&reference, folder.path()).expect("it may").len(), 1);
+        put("game.py", &format!("x = 1\nkey = '{}_{}'\n", "ghp", "a1B2".repeat(9)));
+        let error = sources(&reference, folder.path()).expect_err("a key").to_string();
+        assert!(error.contains("game.py:2 holds what looks like a token of GitHub"), "{error}");
+        put("game.py", "x = 1\n");
+        put(".lockstepignore", "*.py\n");
+        let error = sources(&reference, folder.path()).expect_err("kept back").to_string();
+        assert!(error.contains("nothing was sent"), "{error}");
     }
 
     #[test]

@@ -80,6 +80,36 @@ fn new_takes_a_class_as_it_is_and_check_accepts_what_it_writes() {
 }
 
 #[test]
+fn check_tells_where_chance_comes_from_and_what_must_not_be_sent() {
+    let (folder, run) = taken(HUNT, "Hunt", &["hunt"]);
+    // What stands beside the class and is not the user's is never sent.
+    run.ends(0).says("readable   game.py; converge may send these");
+    let key = format!("{}_{}", "ghp", "a1B2".repeat(9));
+    let more = format!("\nimport os\nimport time\n\nSTARTED = time.time()\nSALT = os.urandom(4)\nTOKEN = '{key}'\n");
+    written(folder.path(), "game.py", &format!("{HUNT}{more}"));
+    let run = outside(folder.path(), &["check", "hunt"]).run().ends(0);
+    let at =
+        |text: &str| format!("{HUNT}{more}").lines().position(|line| line.contains(text)).expect("it is there") + 1;
+    let run = run
+        .says("random numbers that Lockstep takes over:")
+        .says(&format!("game.py:{}  random.randint", at("random.randint")))
+        .says(&format!("game.py:{}  os.urandom", at("os.urandom")))
+        .says(&format!("game.py:{}  time.time", at("time.time()")))
+        .says(&format!("game.py:{} holds what looks like a token of GitHub", at("TOKEN")))
+        .says("the source is another one than reference.toml pins")
+        .says("minutes per tier, the reference alone: contract")
+        .says("a snapshot");
+    assert!(!run.stdout.contains(&key), "the key itself is shown");
+    written(&folder.path().join("hunt"), ".lockstepignore", "game.*\n");
+    let run = outside(folder.path(), &["check", "hunt", "--json"]).run().ends(0);
+    let found: serde_json::Value = serde_json::from_str(&run.stdout).expect("it is JSON");
+    assert!(
+        found["reading"]["withheld"][0].as_str().is_some_and(|why| why.contains("with the pattern \"game.*\"")),
+        "{found}"
+    );
+}
+
+#[test]
 fn new_says_what_it_found_as_json_and_never_writes_over_a_folder() {
     let (folder, run) = taken(HUNT, "Hunt", &["--json", "--options", "{\"size\": 9}"]);
     let run = run.ends(0);

@@ -47,6 +47,7 @@ const FILES: &[(&str, &[u8])] = &[
     file!("python/lockstep_sdk/gym.py"),
     file!("python/lockstep_sdk/lane.py"),
     file!("python/lockstep_sdk/propose.py"),
+    file!("python/lockstep_sdk/scan.py"),
     file!("python/lockstep_sdk/schema.py"),
     file!("python/lockstep_sdk/serve.py"),
     file!("python/lockstep_sdk/snapshot.py"),

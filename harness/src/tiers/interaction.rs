@@ -12,7 +12,7 @@ use crate::side::SideError;
 use crate::sides::open_pair;
 
 /// Pairs at most; beyond that they are drawn at random from all.
-const PAIRS_MAX: usize = 800;
+pub const PAIRS_MAX: usize = 800;
 
 /// Runs the tier in one configuration.
 ///

@@ -12,7 +12,7 @@ use lockstep_core::wire::Mode;
 use serde_json::{Map, Value, json};
 
 /// Steps from generated states.
-const CASES: u64 = 1_500;
+pub const CASES: u64 = 1_500;
 /// Inputs of each function.
 const VECTORS: u64 = 200;
 

@@ -22,7 +22,7 @@ import types
 from collections import deque
 
 from . import chance
-from .errors import AdapterError, user_frames
+from .errors import AdapterError, is_users, user_frames
 from .gym import reseed, seed_of, stepped
 
 SKIPPED = set(
@@ -30,6 +30,8 @@ SKIPPED = set(
     "clock window viewer surf font renderer window_surface isopen screen_width screen_height".split()
 )
 LEAVES_MAX = 100_000
+# Steps of each look, unless they take four times as long as was asked for.
+STEPS_MIN = 400
 WORDS_MAX = 256
 # Wrappers of Gymnasium that change nothing, or only the time limit, which the manifest has.
 HARMLESS = {"TimeLimit", "OrderEnforcing", "PassiveEnvChecker"}
@@ -289,7 +291,9 @@ class Proposal:
                 )
 
     def play(self, seconds, look):
-        until = time.perf_counter() + seconds
+        # On a machine that is busy a time alone may be no step at all.
+        began, enough = time.perf_counter(), self.steps + STEPS_MIN
+        until = began + seconds
         while True:
             with self.chance:
                 answer = self.env.reset(seed=7 + self.episodes) if self.seed_wanted == "must" else self.env.reset()
@@ -311,7 +315,8 @@ class Proposal:
                 self.steps += 1
                 self.see(observation)
                 look()
-                over = time.perf_counter() > until
+                now = time.perf_counter()
+                over = now > until and (self.steps >= enough or now > began + 4 * seconds)
                 limit = self.source.steps_max
                 if terminated or truncated or (limit and length >= limit) or over or length >= 20_000:
                     break
@@ -465,8 +470,9 @@ class Proposal:
                 file = getattr(module, "__file__", None)
                 if file and file.endswith(".py"):
                     file = os.path.abspath(file)
-                    inside = file.startswith(self.source.path + os.sep) and "site-packages" not in file
-                    if inside and file not in found:
+                    # What is sent to a model later: the user's own, no package, not Python's, not this SDK.
+                    inside = file.startswith(self.source.path + os.sep) and "-packages" not in file
+                    if inside and is_users(file) and file not in found:
                         found.append(file)
         else:
             for base in self.source.cls.__mro__:
