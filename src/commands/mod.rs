@@ -40,7 +40,8 @@ pub fn parse_count(text: &str) -> Result<u64, String> {
         _ => (&plain[..], 1.0),
     };
     let wrong = || format!("{text:?} is not a count like 1000000, 1_000_000, 1M or 2.5k");
-    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
+    let plain_number = digits.chars().all(|c| c.is_ascii_digit() || c == '.');
+    if !plain_number || !digits.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(wrong());
     }
     let whole = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor as u64));
