@@ -6,7 +6,7 @@
 use super::{Stage, TierReport, Tokens, forced, led, shrink_if_new};
 use crate::manifest::{Level, ToleranceMode};
 use crate::pair::{Pair, Verdict, failure};
-use crate::side::{LaneStart, Play, SideError, Source, Windows};
+use crate::side::{LaneStart, Play, SideError, Source, Terms, Windows};
 use crate::sides::open_pair;
 use crate::stats::compare_frequencies;
 use crate::tiers::{Check, CheckOutcome};
@@ -54,6 +54,11 @@ fn sample(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Re
     let count = (SAMPLE_TRACES + LED_TRACES) as u64;
     let horizon = pair.tolerances.horizon().map_or(u64::MAX, u64::from);
     let steps = (stage.trace_steps as u64).min(stage.rollout_steps / 8 / count).max(8).min(horizon);
+    // `rust` looks ahead for the others, some of which are slow with one lane; where there is none, the backend itself.
+    let mut terms = Terms::new(1);
+    terms.deadline = stage.sides.deadline();
+    let rust = (stage.backend != "rust").then(|| stage.sides.backend("rust", configuration.clone(), terms));
+    let mut leader = rust.and_then(Result::ok);
     for index in 0..count {
         if stage.stop.asked() || report.findings.len() >= stage.findings_max {
             report.stopped |= stage.stop.asked();
@@ -63,7 +68,8 @@ fn sample(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Re
         let stream = (1 << 40) + index;
         let led = index >= SAMPLE_TRACES as u64;
         let trace = if led {
-            match led::trace(pair, stage.seed, stream, steps) {
+            let leader = leader.as_mut().unwrap_or(&mut pair.backend);
+            match led::trace(leader, &configuration, stage.seed, stream, steps) {
                 Ok(Some(trace)) => trace.truncated(horizon.min(trace.steps() as u64) as usize),
                 Ok(None) => continue,
                 // What the backend does wrong alone it does wrong beside the reference too.
