@@ -55,7 +55,7 @@ const STEPS: u64 = 256;
 /// How long the speed is measured.
 const SPEED_TIME: Duration = Duration::from_secs(1);
 /// Claims that are not begun within this time are not tried: the whole has to end within a minute.
-const CLAIMS_TIME: Duration = Duration::from_secs(40);
+const CLAIMS_TIME: Duration = Duration::from_secs(30);
 /// Nor are traces between processes.
 const COMPARE_TIME: Duration = Duration::from_secs(4);
 
