@@ -61,8 +61,10 @@ fn trials(manifest: &Manifest, runner: &Path) -> Vec<Trial> {
         }
         for path in kept_traces(&manifest.folder.join("traces")) {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            // Every adapter of the reference passes one set of traces.
-            for (adapter, lacks) in adapters.clone() {
+            // Every adapter of the reference passes one set of traces beside `rust`; that the others equal `rust` on it
+            // takes one adapter.
+            for (adapter, _, lacks) in adapters.iter().filter(|(_, default, _)| backend == "rust" || *default).cloned()
+            {
                 let name = format!("{environment}::traces::{backend}::{stem}::{adapter}");
                 if let Some(program) = lacks {
                     let name = format!("{name} ({program} is not on this machine)");
@@ -104,14 +106,16 @@ fn unavailable(manifest: &Manifest) -> Option<String> {
     }
 }
 
-/// The adapters of the reference, with what each lacks here; a name that says why, where they can't be read.
-fn adapters(manifest: &Manifest) -> Vec<(String, Option<String>)> {
+/// The adapters of the reference, whether it is the default one, and what each lacks here; a name that says why, where they can't be read.
+fn adapters(manifest: &Manifest) -> Vec<(String, bool, Option<String>)> {
     match reference(manifest) {
         Ok(reference) => {
             let adapters = reference.file.adapters.iter();
-            adapters.map(|(name, adapter)| (name.clone(), adapter.lacks().map(str::to_owned))).collect()
+            adapters
+                .map(|(name, adapter)| (name.clone(), adapter.default, adapter.lacks().map(str::to_owned)))
+                .collect()
         }
-        Err(_) => vec![("reference.toml can't be read".into(), None)],
+        Err(_) => vec![("reference.toml can't be read".into(), true, None)],
     }
 }
 

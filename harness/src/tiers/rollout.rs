@@ -6,7 +6,7 @@
 use super::{Stage, TierReport, Tokens, forced, led, shrink_if_new};
 use crate::manifest::{Level, ToleranceMode};
 use crate::pair::{Pair, Verdict, failure};
-use crate::side::{LaneStart, Play, SideError, Source, Terms, Windows};
+use crate::side::{LaneStart, Play, Side, SideError, Source, Terms, Windows};
 use crate::sides::open_pair;
 use crate::stats::compare_frequencies;
 use crate::tiers::{Check, CheckOutcome};
@@ -90,7 +90,8 @@ fn sample(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Re
             Verdict::Agree => {
                 report.counts.live_free_running += trace.steps() as u64;
                 report.counts.traces += 1;
-                count_buckets(stage, pair, &trace, report)?;
+                // The backend has just been shown to agree, and is faster than the reference.
+                count_buckets(stage, pair, leader.as_mut(), &trace, report)?;
             }
             Verdict::Known(name) => *report.known.entry(name).or_default() += 1,
             Verdict::Diverged(divergence) => shrink_if_new(stage, pair, "rollout", report, &trace, divergence)?,
@@ -100,17 +101,26 @@ fn sample(stage: &mut Stage<'_>, pair: &mut Pair, report: &mut TierReport) -> Re
     Ok(())
 }
 
-fn count_buckets(stage: &Stage<'_>, pair: &mut Pair, trace: &Trace, report: &mut TierReport) -> Result<(), SideError> {
+fn count_buckets(
+    stage: &Stage<'_>,
+    pair: &mut Pair,
+    leader: Option<&mut Side>,
+    trace: &Trace,
+    report: &mut TierReport,
+) -> Result<(), SideError> {
     if stage.buckets.is_empty() {
         return Ok(());
     }
-    // The backend has just been shown to agree, and is the faster one to ask.
     let configuration = stage.configuration.clone();
     let mut start = trace.lane_start(0);
     if configuration.level == Level::Recorded {
         start.source = Source::Seeded;
     }
-    let side = if configuration.level == Level::Recorded { &mut pair.reference } else { &mut pair.backend };
+    let side = match leader {
+        _ if configuration.level == Level::Recorded => &mut pair.reference,
+        Some(leader) => leader,
+        None => &mut pair.backend,
+    };
     side.reset(&[start])?;
     let records = side.play_in_full(Play::one_lane(&configuration, 0, &trace.tokens), Mode::Full)?.remove(0);
     for (name, predicate) in &stage.buckets {
