@@ -106,7 +106,8 @@ fn unavailable(manifest: &Manifest) -> Option<String> {
     }
 }
 
-/// The adapters of the reference, whether it is the default one, and what each lacks here; a name that says why, where they can't be read.
+/// The adapters of the reference, whether each is the default one, and what it lacks here; a name that says why, where
+/// they can't be read.
 fn adapters(manifest: &Manifest) -> Vec<(String, bool, Option<String>)> {
     match reference(manifest) {
         Ok(reference) => {

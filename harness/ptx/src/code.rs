@@ -367,6 +367,8 @@ pub struct Kernel {
     pub(crate) parameter_bytes: usize,
     pub(crate) local_bytes: usize,
     pub(crate) shared_bytes: usize,
+    /// Whether warps wait for each other, so that all of a block are alive at once.
+    pub(crate) waits: bool,
 }
 
 impl Kernel {

@@ -309,8 +309,10 @@ impl<'a> Lowering<'a> {
         }
         let fixed: Vec<(u32, Fixed)> = self.fixed.iter().map(|((_, value), id)| (*id, *value)).collect();
         let (places, fixed) = allocate::places(&mut self.code, &mut self.accesses, &tables, &self.classes, &fixed);
+        let waits = self.code.iter().any(|inst| inst.op == Op::Barrier);
         Ok(Kernel {
             name: self.kernel.name.clone(),
+            waits,
             code: self.code,
             origins: self.origins,
             blocks,

@@ -393,3 +393,14 @@ fn widened(kind: Type, value: u64) -> u64 {
         _ => value,
     }
 }
+
+/// A value of memory as it stands in a wider register.
+#[inline(always)]
+pub(super) fn widen(kind: Type, value: u64) -> u64 {
+    match kind {
+        Type::S8 => value as i8 as i64 as u64,
+        Type::S16 => value as i16 as i64 as u64,
+        Type::S32 => value as i32 as i64 as u64,
+        _ => value,
+    }
+}

@@ -86,3 +86,11 @@ def _line(text):
 
 
 _PYTHON_FOLDERS = tuple({sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "platstdlib")})
+
+
+class Cannot(Exception):
+    """Why nothing can be proposed, and what to do about it."""
+
+    def __init__(self, message, hint="", where=()):
+        super().__init__(message)
+        self.hint, self.where = hint, list(where)

@@ -11,9 +11,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, ".."))
 
 PlainRandom = plain.Random
-from lockstep_sdk import chance, gym, propose, snapshot  # noqa: E402
+from lockstep_sdk import chance, gym, snapshot  # noqa: E402
 from lockstep_sdk.draws import Draws  # noqa: E402
 from lockstep_sdk.errors import AdapterError, Refused  # noqa: E402
+from lockstep_sdk.fields import Fields  # noqa: E402
+from lockstep_sdk.seen import describe, merge  # noqa: E402
 from lockstep_sdk.lane import Lane, Layout, Start  # noqa: E402
 from lockstep_sdk.schema import Setup, Sites  # noqa: E402
 
@@ -300,9 +302,9 @@ class Looking(unittest.TestCase):
     def fields(self, *values):
         seen = None
         for value in values:
-            one = propose.describe(value, {}, "x")
-            seen = one if seen is None else propose.merge(seen, one)
-        fields = propose.Fields("env")
+            one = describe(value, {}, "x")
+            seen = one if seen is None else merge(seen, one)
+        fields = Fields("env")
         fields.add("x", "env.x", seen)
         return fields
 
@@ -341,7 +343,7 @@ class Looking(unittest.TestCase):
 
     def test_one_object_under_two_names_is_left_out(self):
         shared = [1]
-        self.assertIn("the same object as", propose.describe([shared, shared], {}, "x").item.why)
+        self.assertIn("the same object as", describe([shared, shared], {}, "x").item.why)
 
 
 if __name__ == "__main__":
