@@ -1,9 +1,7 @@
 //! The source that candidates are built on, which the program carries: so that an environment needs no clone.
 
 use include_dir::{Dir, include_dir};
-use lockstep_harness::reference::cache_folder;
-use sha2::{Digest as _, Sha256};
-use std::fs::File;
+use lockstep_harness::unpack::unpack;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -19,39 +17,14 @@ const FILES: [(&str, &str); 4] = [
     ("harness/build/Cargo.toml", include_str!("../harness/build/Cargo.toml")),
 ];
 
-/// A folder with the parts of a clone that the workshop copies, in the cache; written once for each version of them.
+/// A folder with the parts of a clone that the workshop copies, in the cache.
 ///
 /// # Errors
 /// If the cache folder can't be written.
 pub fn source() -> io::Result<PathBuf> {
-    let parent = cache_folder().join("source");
-    let texts = all();
-    let mut state = Sha256::new();
-    for (path, bytes) in &texts {
-        state.update((path.len() as u64).to_le_bytes());
-        state.update(path);
-        state.update((bytes.len() as u64).to_le_bytes());
-        state.update(bytes);
-    }
-    let hash: String = state.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let folder = parent.join(hash);
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    std::fs::create_dir_all(&parent)?;
-    let lock = File::create(parent.join("lock"))?;
-    lock.lock()?;
-    // The name appears when everything is in it, so that nobody ever sees half of it.
-    if !folder.is_dir() {
-        let whole = tempfile::tempdir_in(&parent)?;
-        for (path, bytes) in &texts {
-            let path = whole.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap_or(whole.path()))?;
-            std::fs::write(path, bytes)?;
-        }
-        std::fs::rename(whole.keep(), &folder)?;
-    }
-    Ok(folder)
+    let all = all();
+    let files: Vec<(&str, &[u8])> = all.iter().map(|(path, bytes)| (path.as_str(), *bytes)).collect();
+    unpack("source", &files)
 }
 
 /// Every file, by its path in a clone.
@@ -76,6 +49,7 @@ fn below(above: &Path, folder: &'static Dir, all: &mut Vec<(String, &'static [u8
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn what_is_carried_is_what_the_clone_has() {
@@ -83,7 +57,20 @@ mod tests {
         for (path, bytes) in all() {
             assert!(std::fs::read(clone.join(&path)).expect("it is in the clone") == bytes, "{path} is another");
         }
-        let there = all().len();
-        assert!(there > 30, "{there} files");
+        let carried: BTreeSet<String> = all().into_iter().map(|(path, _)| path).collect();
+        for (folder, _) in FOLDERS {
+            let mut folders = vec![clone.join(folder)];
+            while let Some(folder) = folders.pop() {
+                for entry in std::fs::read_dir(folder).expect("it is there").flatten() {
+                    let path = entry.path();
+                    if path.is_dir() {
+                        folders.push(path);
+                        continue;
+                    }
+                    let path = path.strip_prefix(clone).expect("below").display().to_string();
+                    assert!(carried.contains(&path), "{path} is not carried");
+                }
+            }
+        }
     }
 }

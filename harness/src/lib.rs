@@ -29,5 +29,6 @@ pub mod stats;
 pub mod suite;
 pub mod tiers;
 pub mod trace;
+pub mod unpack;
 pub mod verify;
 pub mod watch;

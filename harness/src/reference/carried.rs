@@ -2,9 +2,7 @@
 
 use super::PrepareError;
 use super::prepare::cache_folder;
-use sha2::{Digest as _, Sha256};
-use std::fs::File;
-use std::io;
+use crate::unpack::unpack;
 use std::path::{Path, PathBuf};
 
 macro_rules! file {
@@ -66,44 +64,7 @@ pub fn sdk_folder(clone: &Path) -> Result<PathBuf, PrepareError> {
     if clone.is_dir() {
         return Ok(clone.to_owned());
     }
-    let cache = cache_folder();
-    let failed = |source| PrepareError::Cache { path: cache.clone(), source };
-    let parent = cache.join("sdk");
-    let folder = parent.join(&hash()[..16]);
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    std::fs::create_dir_all(&parent).map_err(failed)?;
-    let lock = File::create(parent.join("lock")).map_err(failed)?;
-    lock.lock().map_err(failed)?;
-    // The name appears when everything is in it, so that nobody ever sees half of it.
-    if !folder.is_dir() {
-        let whole = tempfile::tempdir_in(&parent).map_err(failed)?;
-        write(whole.path()).map_err(failed)?;
-        std::fs::rename(whole.keep(), &folder).map_err(failed)?;
-    }
-    Ok(folder)
-}
-
-fn write(folder: &Path) -> io::Result<()> {
-    for (path, bytes) in FILES {
-        let path = folder.join(path);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(path, bytes)?;
-    }
-    Ok(())
-}
-
-fn hash() -> String {
-    let mut state = Sha256::new();
-    for (path, bytes) in FILES {
-        state.update(path.as_bytes());
-        state.update((bytes.len() as u64).to_le_bytes());
-        state.update(bytes);
-    }
-    state.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    unpack("sdk", FILES).map_err(|source| PrepareError::Cache { path: cache_folder(), source })
 }
 
 #[cfg(test)]
