@@ -52,6 +52,13 @@ fn suites(root: &Path, arguments: Arguments) -> Result<Exit, Failure> {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
+    if arguments.environment.is_none() {
+        // The tests of the command start it on the environments; what it then builds is built before any test's time runs.
+        let mut progress = Progress::new(false);
+        for name in known() {
+            crate::project::Project::find(&name)?.runner("rust", &mut progress)?;
+        }
+    }
     let mut command = Command::new(&cargo);
     command.current_dir(root);
     command.args(if nextest { &["nextest", "run"][..] } else { &["test"][..] });
