@@ -4,9 +4,11 @@
 #![expect(clippy::needless_range_loop, reason = "the physics counts bodies, joints and rows, as its source does")]
 
 pub mod arrow;
+pub mod bench;
 pub mod body;
 pub mod constants;
 pub mod constraint;
+pub mod lanes;
 pub mod model;
 mod noise;
 mod noise_tables;
@@ -22,4 +24,4 @@ pub use rules::HalfCheetah;
 pub use state::State;
 pub use world::World;
 
-lockstep_core::export_env!(HalfCheetah);
+lockstep_core::export_env!(HalfCheetah, "rust.simd" => lanes::open);

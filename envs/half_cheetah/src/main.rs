@@ -2,10 +2,10 @@
 
 use lockstep_core::bench::Bencher;
 use lockstep_core::{Opened, Opener};
-use lockstep_env_half_cheetah::HalfCheetah;
+use lockstep_env_half_cheetah::{HalfCheetah, bench, lanes::Simd};
 
 fn main() -> std::process::ExitCode {
-    let backends: &[(&str, Opener)] = &[("rust", Opened::scalar::<HalfCheetah>)];
-    let benchers: &[Bencher] = &[Bencher::scalar::<HalfCheetah>()];
+    let backends: &[(&str, Opener)] = &[("rust", Opened::scalar::<HalfCheetah>), ("rust.simd", Simd::open)];
+    let benchers: &[Bencher] = &[bench::SCALAR, bench::SIMD];
     lockstep_core::run_with(backends, benchers)
 }

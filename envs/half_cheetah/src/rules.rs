@@ -78,8 +78,7 @@ impl Rules for HalfCheetah {
         let control: [f32; 6] = std::array::from_fn(|joint| f32::from_bits(action[joint]));
         let before = state.qpos[0];
         simulate(world, state, torques(world, &control), out);
-        let speed = (state.qpos[0] - before) / world.dt();
-        out.reward(0, world.forward_reward_weight * speed - f64::from(control_cost(world, &control)));
+        out.reward(0, reward(world, before, state.qpos[0], &control));
         show(world, state, regions, out);
         // QUIRK(HalfCheetahEnv.step, an_episode_never_terminates): a cheetah on its back goes on; only time ends it.
         Outcome::default()
@@ -154,8 +153,14 @@ fn simulate(world: &World, state: &mut State, mut torque: [f64; 6], out: &mut im
     }
 }
 
+/// What a step from one `rootx` to another is worth.
+pub(crate) fn reward(world: &World, before: f64, after: f64, control: &[f32; 6]) -> f64 {
+    let speed = (after - before) / world.dt();
+    world.forward_reward_weight * speed - f64::from(control_cost(world, control))
+}
+
 /// The torque of each motor. MuJoCo clamps the control; the cost is that of what was asked for.
-fn torques(world: &World, control: &[f32; 6]) -> [f64; 6] {
+pub(crate) fn torques(world: &World, control: &[f32; 6]) -> [f64; 6] {
     std::array::from_fn(|joint| world.model.gear[joint] * f64::from(control[joint]).clamp(-1.0, 1.0))
 }
 

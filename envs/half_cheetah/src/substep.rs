@@ -23,21 +23,21 @@ const ACCELERATION_MAX: f64 = 1e10;
 
 /// Plays one substep and leaves its rows in `rows`. Returns the solver's steps.
 ///
-/// `last` says that somebody will look at the warm start; in free flight it takes a solution of its own, which has no
+/// `last` says where somebody will look at the warm start; in free flight it takes a solution of its own, which has no
 /// influence on what comes after, so that other substeps leave the damped acceleration there.
 #[inline(always)]
 pub fn substep<V: Real>(
     model: &Model,
     motion: &mut Motion<V>,
     torque: &mut [V; 6],
-    last: bool,
+    last: V::Mask,
     rows: &mut Rows<V>,
 ) -> usize {
     let before = *motion;
     let (steps, exploded) = attempt(model, motion, torque, last, rows);
     if V::any(exploded) {
         *motion = before;
-        start_again(model, motion, torque, exploded, rows);
+        start_again(model, motion, torque, exploded, last, rows);
     }
     steps
 }
@@ -51,6 +51,7 @@ fn start_again<V: Real>(
     motion: &mut Motion<V>,
     torque: &mut [V; 6],
     exploded: V::Mask,
+    last: V::Mask,
     rows: &mut Rows<V>,
 ) {
     // MuJoCo resets its data, controls too, and goes on from there.
@@ -63,7 +64,7 @@ fn start_again<V: Real>(
     for value in torque.iter_mut() {
         *value = V::pick(exploded, zero, *value);
     }
-    attempt(model, motion, torque, true, rows);
+    attempt(model, motion, torque, V::either(exploded, last), rows);
 }
 
 /// The substep as if nothing could explode. Returns the solver's steps, and where it did.
@@ -72,7 +73,7 @@ fn attempt<V: Real>(
     model: &Model,
     motion: &mut Motion<V>,
     torque: &[V; 6],
-    last: bool,
+    last: V::Mask,
     rows: &mut Rows<V>,
 ) -> (usize, V::Mask) {
     let pose = pose(model, &motion.qpos);
@@ -104,12 +105,15 @@ fn attempt<V: Real>(
     }
     let acceleration = damped.solve(&total);
     let (near, limit, yes) = (V::of(0.1 * ACCELERATION_MAX), V::of(ACCELERATION_MAX), V::always(true));
-    let large = acceleration.iter().any(|value| V::any(V::differ(value.abs().below(near), yes)));
-    let free = if last || large { inertia.solve(&force) } else { acceleration };
+    let mut seen = last;
+    for value in &acceleration {
+        seen = V::either(seen, V::differ(value.abs().below(near), yes));
+    }
+    let free = if V::any(seen) { inertia.solve(&force) } else { acceleration };
     let timestep = V::of(model.timestep);
     let mut exploded = V::always(false);
     for dof in 0..9 {
-        motion.warmstart[dof] = V::pick(bound, undamped[dof], free[dof]);
+        motion.warmstart[dof] = V::pick(bound, undamped[dof], V::pick(seen, free[dof], acceleration[dof]));
         // A NaN is not below anything.
         exploded = V::either(exploded, V::differ(motion.warmstart[dof].abs().below(limit), yes));
         motion.qvel[dof] = motion.qvel[dof] + timestep * acceleration[dof];

@@ -56,7 +56,8 @@ pub struct ManifestFile {
     #[serde(default)]
     pub quirk: Vec<QuirkTable>,
     /// Where another number than the exact one may stand.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each_tolerance")]
+    #[schemars(with = "Vec<ToleranceRow>")]
     pub tolerance: Vec<ToleranceTable>,
     /// Differences that are known and counted.
     #[serde(default)]
@@ -305,13 +306,89 @@ pub enum ToleranceMode {
     TeacherForced,
 }
 
+/// One name, or several.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Names {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+impl Names {
+    fn all(&self) -> &[String] {
+        match self {
+            Names::One(name) => std::slice::from_ref(name),
+            Names::Several(names) => names,
+        }
+    }
+}
+
+/// A tolerance as it stands in the file: the same for all the fields and backends that it names.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ToleranceRow {
+    /// Fields of state or observation, or `reward`: one, or a list.
+    field: Names,
+    /// The backends: one, or a list.
+    backend: Names,
+    /// The reference setting, where there are several; `rust` is the bulk judge of other backends, whom no other row
+    /// is about. Absent for all settings of the reference.
+    #[serde(default)]
+    setting: Option<String>,
+    /// The tier; absent for all.
+    #[serde(default)]
+    tier: Option<String>,
+    /// The configurations; absent for all.
+    #[serde(default)]
+    configurations: Option<Vec<String>>,
+    /// How it is compared; absent for both.
+    #[serde(default)]
+    mode: Option<ToleranceMode>,
+    /// What is bounded.
+    statistic: Statistic,
+    /// The bound.
+    bound: f64,
+    /// Steps up to which free-running play is compared; absent for all.
+    #[serde(default)]
+    horizon: Option<u32>,
+    /// Where the bound comes from: a measurement of the reference alone.
+    reason: String,
+}
+
+/// A table for each field and backend of each row.
+fn each_tolerance<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Vec<ToleranceTable>, D::Error> {
+    let rows = Vec::<ToleranceRow>::deserialize(input)?;
+    let mut tables = Vec::new();
+    for row in &rows {
+        for (backend, field) in
+            row.backend.all().iter().flat_map(|backend| row.field.all().iter().map(move |field| (backend, field)))
+        {
+            tables.push(ToleranceTable {
+                field: field.clone(),
+                backend: backend.clone(),
+                setting: row.setting.clone(),
+                tier: row.tier.clone(),
+                configurations: row.configurations.clone(),
+                mode: row.mode,
+                statistic: row.statistic,
+                bound: row.bound,
+                horizon: row.horizon,
+                reason: row.reason.clone(),
+            });
+        }
+    }
+    Ok(tables)
+}
+
 /// Where another number than the exact one may stand.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToleranceTable {
     /// A field of state or observation, or `reward`.
     pub field: String,
-    /// The backend; absent for all of another precision.
+    /// The backend.
     pub backend: String,
     /// The reference setting, where there are several; `rust` is the bulk judge of other backends, whom no other row
     /// is about. Absent for all settings of the reference.
