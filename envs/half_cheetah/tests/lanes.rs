@@ -88,7 +88,7 @@ fn lanes_step_from_any_state_as_the_readable_backend() {
                     field.step(&controls, &mut rewards);
                     let tokens: Vec<u32> = controls.iter().flatten().map(|value| continuous_token(*value)).collect();
                     play(&mut readable, &tokens, lanes);
-                    for lane in 0..lanes {
+                    for (lane, reward) in rewards.iter().enumerate() {
                         let what = format!("{} lane {lane} of {lanes}, step {step}", instructions.name());
                         let expected = readable.lane(lane);
                         assert_eq!(
@@ -96,7 +96,7 @@ fn lanes_step_from_any_state_as_the_readable_backend() {
                             bytemuck::bytes_of(&expected.state),
                             "{what}"
                         );
-                        assert_eq!(rewards[lane].to_bits(), expected.rewards()[0].to_bits(), "{what}");
+                        assert_eq!(reward.to_bits(), expected.rewards()[0].to_bits(), "{what}");
                     }
                 }
             }
@@ -149,6 +149,9 @@ fn a_lane_has_the_same_bits_wherever_and_beside_whomever_it_stands() {
     }
 }
 
+/// A request, and where its reply goes.
+type Ask<'a> = &'a dyn Fn(&mut dyn Backend, &mut Vec<u8>) -> Result<(), Fault>;
+
 #[test]
 fn lanes_answer_the_judge_as_the_readable_backend() {
     for options in [json!({}), json!({"frame_skip": 3, "exclude_current_positions_from_observation": false})] {
@@ -160,7 +163,7 @@ fn lanes_answer_the_judge_as_the_readable_backend() {
                     Box::new(Scalar::<HalfCheetah>::new(world.clone(), lanes)),
                     Box::new(Simd::new(world.clone(), lanes, instructions)),
                 ];
-                let mut ask = |what: &str, ask: &dyn Fn(&mut dyn Backend, &mut Vec<u8>) -> Result<(), Fault>| {
+                let mut ask = |what: &str, ask: Ask<'_>| {
                     let [expected, observed] = sides.each_mut().map(|side| {
                         let mut reply = Vec::new();
                         ask(side.as_mut(), &mut reply).expect("the request is valid");
@@ -267,9 +270,10 @@ impl Shown {
         }
     }
 
-    fn bits(&self) -> (Vec<u8>, Vec<u64>, [Vec<u8>; 2], Vec<u8>, Vec<u32>) {
-        let rewards = self.rewards.iter().map(|value| value.to_bits()).collect();
-        (self.observations.clone(), rewards, self.flags.clone(), self.finals.clone(), self.deciders.clone())
+    fn bits(&self) -> Vec<u8> {
+        let [terminated, truncated] = &self.flags;
+        let numbers: [&[u8]; 2] = [bytemuck::cast_slice(&self.rewards), bytemuck::cast_slice(&self.deciders)];
+        [&self.observations[..], numbers[0], terminated, truncated, &self.finals, numbers[1]].concat()
     }
 }
 
@@ -293,7 +297,7 @@ fn training_on_lanes_gives_the_bits_of_the_readable_backend_in_every_reset_mode(
             for (driver, shown) in drivers.iter_mut().zip(&mut shown) {
                 driver.step(&tokens, &mut shown.outputs()).expect("the tokens are numbers");
             }
-            assert_eq!(shown[0].bits(), shown[1].bits(), "step {step} in {mode:?}");
+            assert!(shown[0].bits() == shown[1].bits(), "step {step} in {mode:?}");
             assert_eq!(drivers[0].finished(), drivers[1].finished(), "step {step} in {mode:?}");
             // Some lanes start later, so that not all episodes end together.
             let mut which = vec![0; LANES];
@@ -305,7 +309,7 @@ fn training_on_lanes_gives_the_bits_of_the_readable_backend_in_every_reset_mode(
                 for (driver, shown) in drivers.iter_mut().zip(&mut shown) {
                     driver.reset(Starts::Next, Some(&which), &mut shown.outputs()).expect("it resets");
                 }
-                assert_eq!(shown[0].bits(), shown[1].bits(), "reset after step {step} in {mode:?}");
+                assert!(shown[0].bits() == shown[1].bits(), "reset after step {step} in {mode:?}");
             }
             if step % 97 == 0 {
                 let (lane, other) = (step % LANES, (step + 7) % LANES);

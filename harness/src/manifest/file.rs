@@ -571,3 +571,29 @@ pub struct ShapeTable {
     #[serde(default)]
     pub when: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Rows {
+        #[serde(deserialize_with = "each_tolerance")]
+        tolerance: Vec<ToleranceTable>,
+    }
+
+    fn read(fields: &str) -> Result<Vec<ToleranceTable>, toml::de::Error> {
+        let rest = "statistic = \"max\"\nbound = 1e-9\nreason = \"measured\"";
+        toml::from_str(&format!("[[tolerance]]\n{fields}\n{rest}")).map(|rows: Rows| rows.tolerance)
+    }
+
+    #[test]
+    fn a_tolerance_row_stands_for_each_of_its_fields_and_backends() {
+        let rows = read("field = [\"x\", \"v\"]\nbackend = [\"rust\", \"rust.simd\"]").expect("it is valid");
+        let named: Vec<(&str, &str)> = rows.iter().map(|row| (row.backend.as_str(), row.field.as_str())).collect();
+        assert_eq!(named, [("rust", "x"), ("rust", "v"), ("rust.simd", "x"), ("rust.simd", "v")]);
+        assert!(rows.iter().all(|row| row.bound == 1e-9 && row.reason == "measured"));
+        assert_eq!(read("field = \"x\"\nbackend = \"rust\"").expect("it is valid").len(), 1);
+        assert!(read("field = \"x\"\nbackend = \"rust\"\nfeild = 1").is_err());
+    }
+}
