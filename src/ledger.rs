@@ -6,6 +6,7 @@
 use crate::agent::price::Price;
 use crate::plan::Plan;
 use lockstep_harness::keep::write_whole;
+use lockstep_harness::race::Speed;
 use lockstep_harness::tiers::Counts;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -194,6 +195,35 @@ pub enum Event {
         /// The round whose files are kept.
         to_round: u32,
     },
+    /// The run begins with the plan and the files of another one, which had converged.
+    Taken {
+        /// That run.
+        run: String,
+        /// Its plan.
+        plan: Plan,
+        /// Its files.
+        files: BTreeMap<String, Blob>,
+    },
+    /// A backend that agrees was timed.
+    Timed {
+        /// The backend.
+        backend: String,
+        /// Beside the fastest version before it; `None` for the one that all began with.
+        beside_fastest: Option<Speed>,
+        /// Beside the reference; `None` for a version that is not kept.
+        beside_reference: Option<Speed>,
+        /// It is the fastest now.
+        kept: bool,
+        /// What the model reads of it.
+        words: Blob,
+    },
+    /// A backend is not made faster any more.
+    FastEnough {
+        /// The backend.
+        backend: String,
+        /// Why.
+        why: String,
+    },
     /// A salt was drawn for a candidate whose hash stands.
     Sealed {
         /// The backend.
@@ -275,12 +305,18 @@ pub struct Started {
     pub budget: Budget,
     /// Dollars for tokens, and where they come from; absent where nobody knows.
     pub price: Option<Price>,
+    /// The run whose plan and files it begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins_with: Option<String>,
+    /// Answers that each backend gets to become faster, once all agree.
+    #[serde(default)]
+    pub optimize: u32,
     /// The sandbox that candidates run in, in words.
     pub sandbox: String,
     /// The run whose answers are played again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<String>,
-    /// The reference's source was kept from every prompt by who wrote the environment (`held out`), or not.
+    /// `--held-out`: who started it says that the prompts were never changed with this environment in mind.
     #[serde(default)]
     pub held_out: bool,
 }
@@ -506,6 +542,8 @@ mod tests {
             price: Some(Price::given(0.1, None, 0.3)),
             sandbox: "none".into(),
             recording: None,
+            begins_with: None,
+            optimize: 0,
             held_out: false,
         }))
     }

@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod minimize;
 pub mod pair;
 pub mod predicate;
+pub mod race;
 pub mod record;
 pub mod recording;
 pub mod reference;

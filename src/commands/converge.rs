@@ -47,6 +47,15 @@ pub struct Arguments {
     /// Don't ask before a run that may cost more than a dollar
     #[arg(long)]
     yes: bool,
+    /// Begin with the plan and the files of a run that converged
+    #[arg(long, value_name = "RUN", conflicts_with = "recording")]
+    begin_with: Option<String>,
+    /// Answers that each backend gets to become faster, once all agree; kept is what is faster and agrees in all tiers
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "recording")]
+    optimize: u32,
+    /// Mark the run as held out: the prompts were never changed with this environment in mind
+    #[arg(long, conflicts_with = "recording")]
+    held_out: bool,
     /// Print what came of it as JSON
     #[arg(long)]
     json: bool,
@@ -152,9 +161,11 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         seed,
         budget,
         price: money.price.clone(),
+        begins_with: recording.as_ref().map_or(arguments.begin_with.clone(), |run| run.started.begins_with.clone()),
+        optimize: recording.as_ref().map_or(arguments.optimize, |run| run.started.optimize),
         sandbox: sandbox_words,
         recording: recording.as_ref().map(|run| run.started.run.clone()),
-        held_out: false,
+        held_out: recording.as_ref().map_or(arguments.held_out, |run| run.started.held_out),
     };
     let mut ledger = Ledger::create(&folder)?;
     ledger.append(Event::Started(Box::new(started.clone())))?;
@@ -183,6 +194,8 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         built: None,
         sources,
         executed: None,
+        fastest_built: None,
+        recorded: recording,
         judged: None,
         began: Instant::now(),
     };

@@ -92,6 +92,8 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         built: None,
         sources,
         executed: None,
+        fastest_built: None,
+        recorded: None,
         judged: None,
         began: Instant::now(),
     };

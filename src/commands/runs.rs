@@ -73,7 +73,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     for run in &runs {
         let summary = Summary::of(run);
         anstream::println!(
-            "{:<13} {:<14} {:<14} {:>6} {:>10} {:>9} {:>6} {:>8.1}  {}{}",
+            "{:<13} {:<14} {:<14} {:>6} {:>10} {:>9} {:>6} {:>8.1}  {}{}{}",
             run.started.environment,
             run.started.run,
             run.outcome().words(),
@@ -83,6 +83,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
             summary.found_in_all(),
             run.minutes(),
             if summary.models.is_empty() { run.started.model.clone() } else { summary.models.join(", ") },
+            if run.started.held_out { " (held out)" } else { "" },
             run.started.recording.as_ref().map(|name| format!(" (replay of {name})")).unwrap_or_default(),
         );
     }
@@ -201,6 +202,18 @@ fn line(event: &Event) -> String {
             format!("judged    {scope}: {verdict}, {seconds:.0} s")
         }
         Event::WentBack { to_round } => format!("back      to the files of round {to_round}"),
+        Event::Taken { run, .. } => format!("taken     plan and files of run {run}"),
+        Event::Timed { backend, beside_fastest, beside_reference, kept, .. } => {
+            let beside = match (beside_fastest, beside_reference) {
+                (Some(speed), _) => {
+                    format!("{speed} of the version before, {}", if *kept { "kept" } else { "dropped" })
+                }
+                (None, Some(speed)) => format!("{speed} of the reference, in lockstep"),
+                (None, None) => "not timed".into(),
+            };
+            format!("timed     {backend}: {beside}")
+        }
+        Event::FastEnough { backend, why } => format!("speed     of {backend} as it is: {why}"),
         Event::Sealed { backend, seed, .. } => format!("sealed    {backend}: seed {seed}"),
         Event::Certified { backend, .. } => format!("certified {backend}"),
         Event::Hint { .. } => "hint      from a person".into(),

@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const MODULE_TIERS: [&str; 4] = ["traces", "contract", "property", "interaction"];
 /// Answers in a row that don't build, after which the best files come back.
 const BROKEN_MAX: u32 = 3;
+/// Lines of the compiler that a prompt tells of an attempt to be faster.
+const BUILD_LINES: usize = 12;
 /// Attempts that a prompt tells of.
 const TRIED_MAX: usize = 6;
 
@@ -25,6 +27,8 @@ pub enum Scope {
     Module(usize),
     /// A backend as a whole, by its place in the run's list.
     Whole(usize),
+    /// How fast a backend is, by its place in the run's list.
+    Speed(usize),
     /// A backend on sealed seeds.
     Sealed(usize),
 }
@@ -38,6 +42,14 @@ pub enum Do {
     AskWrite(usize),
     /// Ask for a repair of the module, or of the backend.
     AskRepair,
+    /// Begin with the plan and the files of another run.
+    Take(String),
+    /// Ask for a faster version of a backend that agrees.
+    AskFaster,
+    /// Time a backend that agrees.
+    Time(String),
+    /// Make a backend no faster: why.
+    Enough(String),
     /// Read the plan from an answer.
     ReadPlan(Blob),
     /// Apply the edits of an answer.
@@ -79,6 +91,7 @@ enum Phase {
     Read(Blob),
     Build,
     Judge,
+    Time,
     GoBack,
     Seal,
     Certify,
@@ -94,6 +107,17 @@ struct Best {
     score: u32,
     trouble: Option<Trouble>,
     kinds: BTreeSet<String>,
+}
+
+/// The fastest version of a backend that agrees in all tiers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fastest {
+    /// All files of the run.
+    pub files: Files,
+    /// The answer that made it.
+    pub round: u32,
+    /// How fast it is, as the model reads it.
+    pub words: String,
 }
 
 /// What a run has cost so far.
@@ -137,8 +161,12 @@ pub struct Machine {
     pub seal: Option<[String; 4]>,
     /// Backends with a certificate for the files as they stand.
     pub certified: Vec<String>,
+    /// The fastest version of the backend that is made faster.
+    pub fastest: Option<Fastest>,
     phase: Phase,
     written: BTreeSet<usize>,
+    /// Backends, by their places, that are made no faster any more.
+    fast_enough: BTreeSet<usize>,
     best: Option<Best>,
     changed: Vec<String>,
     attempts: u32,
@@ -162,8 +190,10 @@ impl Machine {
             hints: Vec::new(),
             seal: None,
             certified: Vec::new(),
+            fastest: None,
             phase: Phase::Ask,
             written: BTreeSet::new(),
+            fast_enough: BTreeSet::new(),
             best: None,
             changed: Vec::new(),
             attempts: 0,
@@ -191,7 +221,18 @@ impl Machine {
     /// What to do next.
     pub fn next(&self) -> Do {
         match &self.phase {
+            Phase::Ask if matches!(self.scope, Scope::Speed(_)) => match self.limit() {
+                // What is there agrees: it is certified, whatever the limit is.
+                Some(Do::Stop(_, words)) => Do::Enough(words),
+                _ if self.attempts >= self.started.optimize => {
+                    Do::Enough(format!("{} answers were had", self.attempts))
+                }
+                _ => Do::AskFaster,
+            },
             Phase::Ask => self.limit().unwrap_or(match (self.scope, &self.trouble) {
+                (Scope::Plan, None) if self.started.begins_with.is_some() => {
+                    Do::Take(self.started.begins_with.clone().unwrap_or_default())
+                }
                 (Scope::Plan, _) => Do::AskPlan,
                 (Scope::Module(module), None) => Do::AskWrite(module),
                 _ => Do::AskRepair,
@@ -209,7 +250,11 @@ impl Machine {
                 tiers: if matches!(self.scope, Scope::Module(_)) { MODULE_TIERS.to_vec() } else { Vec::new() },
                 sealed: matches!(self.scope, Scope::Sealed(_)),
             },
-            Phase::GoBack => Do::GoBack(self.best.as_ref().map_or(0, |best| best.round)),
+            Phase::Time => Do::Time(self.backend()),
+            Phase::GoBack => Do::GoBack(match (&self.fastest, &self.best) {
+                (Some(fastest), _) => fastest.round,
+                (None, best) => best.as_ref().map_or(0, |best| best.round),
+            }),
             Phase::Seal => Do::Seal(self.backend()),
             Phase::Certify => Do::Certify(self.backend()),
             Phase::Finish => Do::Finish,
@@ -258,6 +303,13 @@ impl Machine {
                 }
                 if problems.is_empty() {
                     self.phase = Phase::Build;
+                } else if self.fastest.is_some() {
+                    self.remember(format!(
+                        "dropped: {} edits did not apply, the first: {}",
+                        problems.len(),
+                        problems[0]
+                    ));
+                    self.phase = Phase::GoBack;
                 } else {
                     self.remember(format!("{} edits did not apply", problems.len()));
                     self.trouble = Some(Trouble::Edits(problems.clone()));
@@ -268,12 +320,20 @@ impl Machine {
                 self.broken = 0;
                 if self.is_partial() && self.probed().is_none() {
                     self.advance();
+                } else if matches!(self.scope, Scope::Speed(_)) && self.fastest.is_none() {
+                    self.phase = Phase::Time;
                 } else {
                     self.phase = Phase::Judge;
                 }
             }
             Event::Built { ok: false, output, .. } => {
                 let output = output.as_deref().map_or(Ok(String::new()), blob)?;
+                if self.fastest.is_some() {
+                    let errors: Vec<&str> = output.lines().take(BUILD_LINES).collect();
+                    self.remember(format!("dropped, it did not build:\n{}", errors.join("\n")));
+                    self.phase = Phase::GoBack;
+                    return Ok(());
+                }
                 self.remember("it did not build".into());
                 self.broken += 1;
                 let trouble = Trouble::Build(output);
@@ -300,12 +360,39 @@ impl Machine {
                 }
             }
             Event::WentBack { .. } => {
-                if let Some(best) = &self.best {
+                if let Some(fastest) = &self.fastest {
+                    self.files = fastest.files.clone();
+                } else if let Some(best) = &self.best {
                     self.files = best.files.clone();
                     self.trouble = best.trouble.clone();
                 }
                 self.broken = 0;
                 self.phase = Phase::Ask;
+            }
+            Event::Taken { plan, files, .. } => {
+                self.plan = Some(plan.clone());
+                self.files = load(files, blob)?;
+                self.written = (0..plan.modules.len()).collect();
+                self.enter(Scope::Whole(0));
+            }
+            Event::Timed { beside_fastest, kept, words, .. } => {
+                let words = blob(words)?;
+                if let Some(speed) = beside_fastest {
+                    self.idle = 0;
+                    let came = if *kept { "kept" } else { "dropped, since that is not faster" };
+                    self.remember(format!("it agrees, and its speed is {speed} of the one before: {came}"));
+                }
+                if *kept {
+                    self.fastest = Some(Fastest { files: self.files.clone(), round: self.rounds, words });
+                    self.phase = Phase::Ask;
+                } else {
+                    self.phase = Phase::GoBack;
+                }
+            }
+            Event::FastEnough { .. } => {
+                let Scope::Speed(place) = self.scope else { return Ok(()) };
+                self.fast_enough.insert(place);
+                self.advance();
             }
             Event::Sealed { backend, candidate, salt, seed } => {
                 self.seal = Some([backend.clone(), candidate.clone(), salt.clone(), seed.clone()]);
@@ -327,8 +414,9 @@ impl Machine {
                 self.best = None;
                 // What a person wrote is judged before anybody is asked again.
                 if self.scope != Scope::Plan && !matches!(self.phase, Phase::Ended) {
-                    if let Scope::Sealed(place) = self.scope {
+                    if let Scope::Sealed(place) | Scope::Speed(place) = self.scope {
                         self.scope = Scope::Whole(place);
+                        self.fastest = None;
                     }
                     self.phase = Phase::Build;
                 }
@@ -362,7 +450,7 @@ impl Machine {
         let by_place = |place: usize| self.started.backends.get(place).cloned().unwrap_or_default();
         match (self.scope, &self.plan) {
             (Scope::Module(module), Some(plan)) => plan.modules[module].backend.clone(),
-            (Scope::Whole(place) | Scope::Sealed(place), _) => by_place(place),
+            (Scope::Whole(place) | Scope::Speed(place) | Scope::Sealed(place), _) => by_place(place),
             _ => by_place(0),
         }
     }
@@ -372,6 +460,7 @@ impl Machine {
         match (self.scope, &self.plan) {
             (Scope::Module(module), Some(plan)) => format!("module {}", plan.modules[module].name),
             (Scope::Whole(_), _) => format!("whole {}", self.backend()),
+            (Scope::Speed(_), _) => format!("speed of {}", self.backend()),
             (Scope::Sealed(_), _) => format!("sealed {}", self.backend()),
             _ => "plan".into(),
         }
@@ -442,6 +531,7 @@ impl Machine {
         self.trouble = None;
         self.tried.clear();
         self.best = None;
+        self.fastest = None;
         self.attempts = 0;
         self.idle = 0;
         self.broken = 0;
@@ -472,18 +562,26 @@ impl Machine {
                     let first = modules.find(|(at, module)| module.backend == *backend && !self.written.contains(at));
                     first.map_or(Scope::Whole(place + 1), |(at, _)| Scope::Module(at))
                 }
-                None => Scope::Sealed(0),
+                None => self.speed_or_sealed(),
             },
+            Scope::Speed(_) => self.speed_or_sealed(),
             Scope::Sealed(place) => Scope::Sealed(place),
         };
         self.enter(next);
     }
 
+    /// Where a run goes on in which all backends agree.
+    fn speed_or_sealed(&self) -> Scope {
+        let mut places = 0..self.started.backends.len();
+        let open = places.find(|place| self.started.optimize > 0 && !self.fast_enough.contains(place));
+        open.map_or(Scope::Sealed(0), Scope::Speed)
+    }
+
     fn agreed(&mut self) {
-        if matches!(self.scope, Scope::Sealed(_)) {
-            self.phase = Phase::Certify;
-        } else {
-            self.advance();
+        match self.scope {
+            Scope::Sealed(_) => self.phase = Phase::Certify,
+            Scope::Speed(_) => self.phase = Phase::Time,
+            _ => self.advance(),
         }
     }
 
@@ -493,6 +591,11 @@ impl Machine {
             self.enter(Scope::Whole(place));
         }
         let shown: Vec<&str> = kinds.iter().map(String::as_str).take(3).collect();
+        if self.fastest.is_some() {
+            self.remember(format!("dropped, it differs in: {}", shown.join("; ")));
+            self.phase = Phase::GoBack;
+            return;
+        }
         self.remember(format!("{rows} rows agree; it differs in: {}", shown.join("; ")));
         let score = 1 + rows;
         if self.best.as_ref().is_some_and(|best| score < best.score) {

@@ -33,6 +33,8 @@ impl Play {
             price: None,
             sandbox: String::new(),
             recording: None,
+            begins_with: None,
+            optimize: 0,
             held_out: false,
         };
         let mut play = Play { machine: Machine::new(started.clone()), blobs: RefCell::default(), entries: Vec::new() };
@@ -330,4 +332,123 @@ fn a_run_is_the_same_from_its_ledger_at_every_event() {
         assert_eq!(again.files, live.files);
         assert_eq!(again.totals, live.totals);
     }
+}
+
+fn speed(ratio: f64) -> lockstep_harness::race::Speed {
+    lockstep_harness::race::Speed { ratio, least: ratio, most: ratio, runs: 5, steps: 1, lanes: 1, nanoseconds: 1.0 }
+}
+
+impl Play {
+    fn timed(&mut self, beside_fastest: Option<f64>, kept: bool) {
+        assert!(matches!(self.machine.next(), Do::Time(_)), "{:?}", self.machine.next());
+        let words = self.keep("some speed");
+        self.on(Event::Timed {
+            backend: "rust".into(),
+            beside_fastest: beside_fastest.map(speed),
+            beside_reference: None,
+            kept,
+            words,
+        });
+    }
+
+    fn faster(&mut self, text: &str) {
+        assert_eq!(self.machine.next(), Do::AskFaster);
+        self.write(&[("src/rules.rs", text)]);
+        assert_eq!(self.machine.next(), Do::Build("rust".into()));
+    }
+
+    fn rules(&self) -> &str {
+        &self.machine.files["src/rules.rs"]
+    }
+}
+
+/// A run whose only backend agrees, and is to be made faster.
+fn agreeing(optimize: u32) -> Play {
+    let mut play = rust_only();
+    play.machine.started.optimize = optimize;
+    if let Event::Started(started) = &mut play.entries[0].event {
+        started.optimize = optimize;
+    }
+    play.judged(4, &[]);
+    play.built(true);
+    play.judged(6, &[]);
+    play.built(true);
+    play.timed(None, true);
+    play
+}
+
+#[test]
+fn faster_is_kept_only_where_every_tier_agrees_and_the_clock_says_so() {
+    let mut play = agreeing(5);
+    let first = play.rules().to_owned();
+    play.faster("wrong");
+    play.built(true);
+    assert!(matches!(play.machine.next(), Do::Judge { tiers, sealed: false, .. } if tiers.is_empty()));
+    play.judged(5, &["reward"]);
+    assert!(matches!(play.machine.next(), Do::GoBack(_)));
+    play.on(Event::WentBack { to_round: 2 });
+    assert_eq!(play.rules(), first);
+    play.faster("broken");
+    play.built(false);
+    play.on(Event::WentBack { to_round: 2 });
+    assert_eq!(play.rules(), first);
+    play.faster("right and slow");
+    play.built(true);
+    play.judged(6, &[]);
+    play.timed(Some(0.9), false);
+    play.on(Event::WentBack { to_round: 2 });
+    assert_eq!(play.rules(), first);
+    play.faster("right and fast");
+    play.built(true);
+    play.judged(6, &[]);
+    play.timed(Some(1.5), true);
+    assert_eq!(play.rules(), "right and fast");
+    let told: Vec<&str> =
+        play.machine.tried.iter().map(|tried| tried.result.split([',', ':']).next().unwrap()).collect();
+    assert_eq!(told, ["dropped", "dropped", "it agrees", "it agrees"]);
+    play.faster("wrong again");
+    play.built(true);
+    play.judged(5, &["reward"]);
+    play.on(Event::WentBack { to_round: 6 });
+    assert!(matches!(play.machine.next(), Do::Enough(why) if why.contains('5')));
+    play.on(Event::FastEnough { backend: "rust".into(), why: String::new() });
+    assert_eq!(play.machine.next(), Do::Seal("rust".into()));
+    assert_eq!(play.rules(), "right and fast");
+}
+
+#[test]
+fn what_agrees_is_certified_when_the_budget_ends_while_it_is_made_faster() {
+    let mut play = agreeing(5);
+    play.machine.budget.rounds = play.machine.rounds;
+    assert!(matches!(play.machine.next(), Do::Enough(why) if why.contains("budget")));
+    play.on(Event::FastEnough { backend: "rust".into(), why: String::new() });
+    assert_eq!(play.machine.next(), Do::Seal("rust".into()));
+}
+
+#[test]
+fn a_faster_version_that_fails_on_sealed_seeds_is_repaired_and_not_made_faster_again() {
+    let mut play = agreeing(1);
+    play.faster("fast, and wrong where nobody looked");
+    play.built(true);
+    play.judged(6, &[]);
+    play.timed(Some(2.0), true);
+    play.on(Event::FastEnough { backend: "rust".into(), why: String::new() });
+    play.sealed(&["rare"]);
+    assert_eq!(play.machine.next(), Do::AskRepair);
+    play.write(&[("src/rules.rs", "right")]);
+    play.built(true);
+    play.judged(6, &[]);
+    assert_eq!(play.machine.next(), Do::Seal("rust".into()));
+}
+
+#[test]
+fn a_run_that_begins_with_another_asks_for_no_plan_and_is_judged_as_a_whole() {
+    let mut play = Play::new(&["rust"]);
+    play.machine.started.begins_with = Some("r0".into());
+    assert_eq!(play.machine.next(), Do::Take("r0".into()));
+    let text = play.keep("taken");
+    let plan = rust_only().machine.plan.unwrap();
+    play.on(Event::Taken { run: "r0".into(), plan, files: BTreeMap::from([("src/rules.rs".into(), text)]) });
+    assert_eq!(play.machine.next(), Do::Build("rust".into()));
+    assert_eq!((play.machine.scope_name().as_str(), play.rules()), ("whole rust", "taken"));
 }

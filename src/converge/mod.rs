@@ -4,6 +4,8 @@ mod estimate;
 mod judge;
 mod machine;
 mod money;
+mod optimize;
+mod profile;
 mod run;
 mod summary;
 

@@ -10,6 +10,7 @@ use crate::ledger::{Budget, Event, Ledger, StopReason};
 use crate::plan::{Module, Plan};
 use crate::project::Project;
 use crate::prompt::{self, Context, Executed, Prompt, SourceFile, Trouble};
+use crate::run_dir::Run;
 use crate::terminal::Progress;
 use crate::workshop::{Built, Workshop, WorkshopError};
 use lockstep_harness::certificate::{Certificate, ReferenceRow, Sealed, seal, sealed_seed, today};
@@ -57,6 +58,10 @@ pub struct Loop<'a> {
     pub built: Option<Built>,
     /// The reference's source, as far as a model may read it.
     pub sources: Vec<SourceFile>,
+    /// The runner of the fastest version.
+    pub fastest_built: Option<Built>,
+    /// The run whose answers are played again.
+    pub recorded: Option<Run>,
     /// What the last judgement amounts to.
     pub judged: Option<Judgement>,
     /// When this process began to work on the run.
@@ -138,6 +143,15 @@ impl Loop<'_> {
                 self.ask(if create { Role::Create } else { Role::Translate })
             }
             Do::AskRepair => self.ask(Role::Repair),
+            Do::AskFaster => self.ask(Role::Optimize),
+            Do::Take(run) => self.take_run(&run),
+            Do::Time(backend) => self.time(&backend),
+            Do::Enough(why) => {
+                let backend = self.machine.backend();
+                self.say(&format!("speed     of {backend} as it is: {why}"));
+                self.fastest_built = None;
+                Ok(Event::FastEnough { backend, why })
+            }
             Do::ReadPlan(answer) => {
                 let answer = self.ledger.blob(&answer)?;
                 let backends = &self.machine.started.backends;
@@ -203,6 +217,12 @@ impl Loop<'_> {
             );
             return stop(StopReason::Agent, words);
         }
+        // What agrees is certified, whatever there is no money for any more.
+        let backend = self.machine.backend();
+        let limited = |words: String| match role {
+            Role::Optimize => Ok(Event::FastEnough { backend: backend.clone(), why: words }),
+            _ => stop(StopReason::Budget, words),
+        };
         // As long an answer as the money allows.
         let left = self.machine.budget.usd - self.machine.totals.usd;
         let affordable = self.money.output_tokens(prompt.tokens, left).min(OUTPUT_TOKENS_MAX);
@@ -210,11 +230,11 @@ impl Loop<'_> {
             let spent = self.machine.totals.usd;
             let words =
                 format!("${left:.2} are left of the budget, ${spent:.2} are spent: too little for another answer");
-            return stop(StopReason::Budget, words);
+            return limited(words);
         }
         let minutes = self.began.elapsed().as_secs_f64() / 60.0;
         if minutes >= self.machine.budget.minutes {
-            return stop(StopReason::Budget, format!("{minutes:.0} minutes are over"));
+            return limited(format!("{minutes:.0} minutes are over"));
         }
         let module = self.machine.asked_about();
         let request = Request {
@@ -280,6 +300,10 @@ impl Loop<'_> {
             _ => None,
         };
         let mut prompt = match (role, &machine.trouble, module) {
+            (Role::Optimize, ..) => {
+                let words = machine.fastest.as_ref().map_or("", |fastest| fastest.words.as_str());
+                prompt::optimize_prompt(&context, &backend, words, &machine.tried)
+            }
             (Role::Plan, ..) => prompt::plan_prompt(&context, &machine.started.backends),
             (Role::Translate | Role::Create, _, Some(module)) => prompt::write_prompt(&context, module),
             (_, Some(trouble @ Trouble::Plan(_)), _) => {
@@ -324,7 +348,7 @@ impl Loop<'_> {
         self.built_event("library", backend, result.map(|()| None), began)
     }
 
-    fn build(&mut self, backend: &str) -> Result<Event, Failure> {
+    pub(super) fn build(&mut self, backend: &str) -> Result<Event, Failure> {
         let began = Instant::now();
         self.progress.begin(&format!("building {backend}"), 0);
         let result = self.workshop.build(&self.machine.files, backend, &self.stop);
@@ -596,7 +620,7 @@ impl Loop<'_> {
         self.machine.started.recording.is_none() && self.machine.files.keys().all(blank)
     }
 
-    fn say(&mut self, line: &str) {
+    pub(super) fn say(&mut self, line: &str) {
         self.progress.say(line);
     }
 }

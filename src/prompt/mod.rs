@@ -226,7 +226,6 @@ pub fn repair_prompt(
 ///
 /// # Errors
 /// As [`plan_prompt`].
-#[cfg_attr(not(test), expect(dead_code, reason = "no stage of the loop makes backends faster yet"))]
 pub fn optimize_prompt(
     context: &Context<'_>,
     backend_name: &str,

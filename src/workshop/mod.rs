@@ -178,9 +178,14 @@ impl Workshop {
         Processes { reference, runner: self.confined(built), logs, deadline }
     }
 
+    /// Where a runner sees itself.
+    pub fn seen(&self, built: &Built) -> PathBuf {
+        self.sandbox.place(&built.runner, INSIDE_RUNNER)
+    }
+
     /// How a runner is started, closed in.
     pub fn confined(&self, built: &Built) -> CommandLine {
-        let runner = self.sandbox.place(&built.runner, INSIDE_RUNNER);
+        let runner = self.seen(built);
         let mut binds = vec![Bind { outside: built.runner.clone(), inside: runner.clone(), writable: false }];
         // The judge tells a side where the files of its world are.
         for file in &self.world_files {

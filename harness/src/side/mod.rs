@@ -52,9 +52,14 @@ pub trait Channel: Send {
     /// If it can't be started.
     fn restart(&mut self) -> Result<(), SideError>;
 
-    /// CPU seconds that its process has used so far, if it is one.
+    /// CPU seconds that its process and the children of it have used so far, if it is one.
     fn cpu_seconds(&self) -> Option<f64> {
         None
+    }
+
+    /// Its process and the children of it.
+    fn processes(&self) -> Vec<u32> {
+        Vec::new()
     }
 }
 
@@ -148,9 +153,14 @@ impl Side {
         self.restart()
     }
 
-    /// CPU seconds of its process so far.
+    /// CPU seconds of its process and the children of it so far.
     pub fn cpu_seconds(&self) -> Option<f64> {
         self.channel.cpu_seconds()
+    }
+
+    /// Its process and the children of it; none where it is in ours.
+    pub fn processes(&self) -> Vec<u32> {
+        self.channel.processes()
     }
 
     fn hello(&mut self) -> Result<(), SideError> {

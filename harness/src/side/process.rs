@@ -257,14 +257,30 @@ impl Channel for Process {
     }
 
     fn cpu_seconds(&self) -> Option<f64> {
-        let pid = self.running.as_ref()?.child.id();
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name, in parentheses, may hold spaces; user and system time are fields 14 and 15 of the whole line.
-        let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
-        let user: f64 = fields.next()?.parse().ok()?;
-        let system: f64 = fields.next()?.parse().ok()?;
-        Some((user + system) / rustix::param::clock_ticks_per_second() as f64)
+        let ticks: f64 = self.processes().into_iter().filter_map(cpu_ticks).sum();
+        Some(ticks / rustix::param::clock_ticks_per_second() as f64)
     }
+
+    fn processes(&self) -> Vec<u32> {
+        self.running.as_ref().map(|running| tree(running.child.id())).unwrap_or_default()
+    }
+}
+
+/// A process and all that it has started: a sandbox runs its program as a child.
+fn tree(pid: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let children = children.collect::<String>();
+    let below = children.split_whitespace().filter_map(|child| child.parse().ok()).flat_map(tree);
+    std::iter::once(pid).chain(below).collect()
+}
+
+/// User and system time of a process, and of its children that have ended, in clock ticks.
+fn cpu_ticks(pid: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold spaces; these are fields 14 to 17 of the whole line.
+    let fields = stat.rsplit_once(") ")?.1.split(' ').skip(11).take(4);
+    Some(fields.filter_map(|field| field.parse::<f64>().ok()).sum())
 }
 
 fn read_until(stream: &mut UnixStream, buffer: &mut [u8], until: Instant) -> io::Result<()> {
