@@ -15,6 +15,7 @@ mod project;
 mod prompt;
 mod provenance;
 mod run_dir;
+mod run_report;
 mod sandbox;
 mod survey;
 mod terminal;

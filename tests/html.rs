@@ -32,7 +32,8 @@ type Test = fn(&Path) -> Result<(), Failed>;
 
 fn main() -> ExitCode {
     let browser = find_browser();
-    let in_browser: [(&str, Test); 4] = [
+    let in_browser: [(&str, Test); 5] = [
+        ("html_of_a_run_of_converge_is_one_page_that_fits_its_window", of_a_run_is_one_page_that_fits_its_window),
         ("html_shows_a_real_divergence_and_obeys_the_keyboard", shows_a_real_divergence_and_obeys_the_keyboard),
         ("html_fits_a_narrow_and_a_wide_window", fits_a_narrow_and_a_wide_window),
         ("html_of_a_hostile_environment_runs_and_loads_nothing", of_a_hostile_environment_runs_and_loads_nothing),
@@ -96,6 +97,31 @@ fn shows_a_real_divergence_and_obeys_the_keyboard(browser: &Path) -> Result<(), 
     let headline = output.lines().next().expect("a block");
     let step = headline.split(" at ").nth(1).expect("the block names the step");
     assert_eq!(rows(&result).next().expect("it loads")[2], step, "it opens with the step of {headline:?}");
+    Ok(())
+}
+
+/// The run's page may run no script, so a page around it looks at it.
+fn of_a_run_is_one_page_that_fits_its_window(browser: &Path) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let (page, around) = (folder.path().join("run.html"), folder.path().join("around.html"));
+    lockstep(&["runs", "pong", "2026-11-24-1", "--html", &page.display().to_string()], 0);
+    let source = std::fs::read_to_string(&page)?.replace('&', "&amp;").replace('"', "&quot;");
+    let script = "const inside = document.querySelector('iframe').contentDocument; const all = inside.documentElement; \
+                  const heads = [...inside.querySelectorAll('h2')].map(it => it.textContent).join('/'); \
+                  const bars = [...inside.querySelectorAll('svg rect')].every(it => it.getBoundingClientRect().height >= 1); \
+                  document.title = `${all.scrollWidth <= all.clientWidth} ${bars} ${heads}`;";
+    for width in [360, 1400] {
+        std::fs::write(
+            &around,
+            format!(
+                "<!doctype html><title>-</title><iframe style=\"width:{width}px;height:900px\" srcdoc=\"{source}\"></iframe>\
+                 <script>addEventListener('load', () => {{ {script} }})</script>"
+            ),
+        )?;
+        let document = dump(browser, &around, "", 1600);
+        let title = document.split("<title>").nth(1).and_then(|rest| rest.split('<').next()).unwrap_or_default();
+        assert_eq!(title, "true true Tiers over rounds/Divergences/Cost/Speed/Rounds", "{width} pixels wide");
+    }
     Ok(())
 }
 

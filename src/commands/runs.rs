@@ -6,12 +6,15 @@ use crate::exit::{Exit, Failure};
 use crate::ledger::{Event, blob};
 use crate::project::{Project, known};
 use crate::run_dir::{Outcome, Run, find, recordings, replays, runs_in};
+use lockstep_harness::keep::write_whole;
+use lockstep_harness::report::shown;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// List all runs of `converge` that were started, or show one
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lockstep runs\n  lockstep runs pong 2026-11-24-1\n  lockstep runs pong 2026-11-24-1 --answer 3"
+    after_help = "Examples:\n  lockstep runs\n  lockstep runs pong 2026-11-24-1\n  lockstep runs pong 2026-11-24-1 --answer 3\n  lockstep runs pong 2026-11-24-1 --html run.html"
 )]
 pub struct Arguments {
     /// An environment [default: all in envs/]
@@ -24,6 +27,9 @@ pub struct Arguments {
     /// Print the request of this round, as it is kept
     #[arg(long, value_name = "ROUND", requires = "run", conflicts_with = "answer")]
     request: Option<u32>,
+    /// Write one run as a page: tiers over rounds, divergences, cost, speed
+    #[arg(long, value_name = "FILE", requires = "run", conflicts_with_all = ["answer", "request", "json"])]
+    html: Option<PathBuf>,
     /// List replays of recordings too
     #[arg(long)]
     replays: bool,
@@ -148,6 +154,12 @@ fn all(environment: Option<&str>, with_replays: bool) -> Result<Vec<Run>, Failur
 }
 
 fn show(run: &Run, arguments: &Arguments) -> Result<Exit, Failure> {
+    if let Some(path) = &arguments.html {
+        write_whole(path, &crate::run_report::page(run))
+            .map_err(|error| Failure::usage(format!("{} can't be written: {error}", path.display())))?;
+        anstream::println!("{}", shown(path));
+        return Ok(Exit::Agree);
+    }
     if let Some(round) = arguments.answer.or(arguments.request) {
         let wanted = run.entries.iter().find_map(|entry| match &entry.event {
             Event::Answered { round: at, answer, .. } if *at == round && arguments.answer.is_some() => Some(answer),

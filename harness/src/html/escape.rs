@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 const SHORT_CHARS_MAX: usize = 200;
 
 /// The text for element content and for attributes in quotes.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -11,7 +11,7 @@ mod page;
 mod picture;
 mod table;
 
-pub(crate) use escape::escape;
+pub use escape::escape;
 pub use film::{Film, Frame};
 pub use page::{BYTES_MAX, Page};
 pub use picture::Picture;
