@@ -119,7 +119,7 @@ impl Project {
             .filter(|(_, table)| !table.editable.is_empty())
             .map(|(name, _)| name.clone())
             .collect();
-        let mut workshop = Workshop::open(&self.manifest, &self.source()?, &backends, sandbox(false)?)?;
+        let mut workshop = Workshop::open(&self.manifest, &self.source()?, &backends, sandbox(false)?, false)?;
         progress.begin(&format!("building {}", file.name), 0);
         let built = workshop.build(&files, backend, &Stop::default());
         progress.end();

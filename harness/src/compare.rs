@@ -4,6 +4,7 @@
 
 use crate::manifest::{Configuration, Dtype, Field, Statistic, ToleranceMode, ToleranceTable, Value};
 use crate::record::{Draw, Record, split, values};
+use lockstep_core::SITE_UNNAMED;
 use std::collections::BTreeMap;
 
 /// The parts of a record, in the order in which they are judged.
@@ -342,8 +343,11 @@ fn compare_draws(configuration: &Configuration, expected: &[Draw], observed: &[D
 
 /// A draw as reports show it: `1 below 3 at gust`.
 pub fn draw_text(configuration: &Configuration, draw: &Draw) -> String {
-    let site = configuration.sites.get(draw.site as usize);
-    let at = site.map_or(String::new(), |site| format!(" at {site}"));
+    let at = match configuration.sites.get(draw.site as usize) {
+        Some(site) => format!(" at {site}"),
+        None if draw.site == SITE_UNNAMED => String::new(),
+        None => format!(" at site {}, which the manifest does not have", draw.site),
+    };
     format!("{} below {}{at}", draw.value, draw.bound)
 }
 

@@ -521,6 +521,11 @@ fn address(base: &str, path: &str, has_key: bool) -> Result<Url, AgentError> {
     Ok(url)
 }
 
+/// Whether a base URL is one of this machine.
+pub(super) fn is_of_this_machine(base: &str) -> bool {
+    Url::parse(base).is_ok_and(|url| is_local(&url))
+}
+
 fn is_local(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())

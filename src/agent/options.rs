@@ -2,7 +2,7 @@
 
 use super::anthropic::{self, Anthropic};
 use super::command::Command;
-use super::http::{Endpoint, Limits, Target};
+use super::http::{Endpoint, Limits, Target, is_of_this_machine};
 use super::key::Key;
 use super::mailbox::Mailbox;
 use super::openai::{self, OpenAi};
@@ -50,6 +50,9 @@ pub struct AgentOptions {
     /// Further certificates to trust, in PEM format
     #[arg(long, value_name = "FILE", help_heading = "Agent")]
     pub ca_file: Option<PathBuf>,
+    /// Reach nothing beyond this machine: an endpoint has to be on it, and no package is fetched
+    #[arg(long, help_heading = "Agent")]
+    pub offline: bool,
     /// The command line of the agent `command`, such as "claude -p --output-format json"
     #[arg(long, value_name = "LINE", help_heading = "Agent")]
     pub command: Option<String>,
@@ -115,7 +118,13 @@ impl AgentOptions {
             false => Some(Key::read(kind, self.key_variable.as_deref().unwrap_or(variable), environment)?),
         };
         let context_tokens = self.context(&model);
-        Ok(Target { base: self.base_url.as_deref().unwrap_or(base).to_owned(), model, key, context_tokens })
+        let base = self.base_url.as_deref().unwrap_or(base);
+        if self.offline && !is_of_this_machine(base) {
+            return Err(AgentError::Options(format!(
+                "--offline: {base} is not on this machine; --base-url names one that is, such as http://localhost:11434/v1"
+            )));
+        }
+        Ok(Target { base: base.to_owned(), model, key, context_tokens })
     }
 }
 
@@ -146,6 +155,11 @@ pub(super) fn open_in(
             let target = options.target("openai", openai::BASE_URL, "OPENAI_API_KEY", environment)?;
             Box::new(Endpoint::new(OpenAi::new(&target.base), target, ca_file, Limits::usual(answer))?)
         }
+        Some(AgentKind::Command) if options.offline => {
+            return Err(missing(
+                "--offline: nobody knows what a command reaches; use the agent mailbox, or an endpoint on this machine",
+            ));
+        }
         Some(AgentKind::Command) => {
             let line = options.command.as_deref().ok_or_else(|| missing("the agent command needs a --command"))?;
             let model = options.model.clone().unwrap_or_default();
@@ -168,4 +182,43 @@ pub(super) fn open_in(
             ));
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offline_takes_an_endpoint_of_this_machine_a_mailbox_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let usual = AgentOptions {
+            offline: true,
+            no_key: true,
+            model: Some("m".into()),
+            price_in: Some(0.0),
+            price_out: Some(0.0),
+            mailbox: Some(folder.path().to_owned()),
+            command: Some("true".into()),
+            ..AgentOptions::default()
+        };
+        let opened = |agent, base_url: Option<&str>, offline| {
+            let base_url = base_url.map(str::to_owned);
+            let options = AgentOptions { agent: Some(agent), base_url, offline, ..usual.clone() };
+            open_in(&options, "run", &|_| None).map(|_| ()).map_err(|error| error.to_string())
+        };
+        for base in ["http://localhost:11434/v1", "http://127.0.0.1:1", "http://[::1]:1"] {
+            opened(AgentKind::Openai, Some(base), true).unwrap();
+        }
+        opened(AgentKind::Mailbox, None, true).unwrap();
+        for (agent, base) in [
+            (AgentKind::Openai, None),
+            (AgentKind::Anthropic, None),
+            (AgentKind::Openai, Some("http://localhost.example.org:11434/v1")),
+            (AgentKind::Command, None),
+        ] {
+            assert!(opened(agent, base, false).is_ok());
+            let error = opened(agent, base, true).unwrap_err();
+            assert!(error.contains("--offline"), "{error}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::run_dir::{Outcome, Run, find, fresh, recordings, replays, runs_in};
 use crate::sandbox::Sandbox;
 use crate::terminal::{Progress, agreed, diverged};
 use crate::workshop::Workshop;
-use lockstep_harness::reference::{Prepared, Reference, find_tools, prepare};
+use lockstep_harness::reference::{Prepared, Reference, Tools, find_tools, prepare};
 use lockstep_harness::report::shown;
 use lockstep_harness::watch::{Stop, Watch};
 use std::io::IsTerminal;
@@ -136,13 +136,13 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         progress.say(&introduction(run));
     }
     let sandbox_words = sandbox.mechanism().name().to_owned();
-    let (reference, prepared) = reference(&project, &arguments.reference, &mut progress)?;
+    let (reference, prepared) = reference(&project, &arguments.reference, arguments.agent.offline, &mut progress)?;
     let sources = sources(&reference, &prepared.folder)?;
     if recording.is_none() && !arguments.yes {
         let estimated = estimated(&project, &reference, &prepared, &sources, &backends, money.price.as_ref())?;
         consent(&estimated, budget.usd).inspect_err(|_| drop(std::fs::remove_dir(&folder)))?;
     }
-    let workshop = Workshop::open(manifest, &project.source()?, &backends, sandbox)?;
+    let workshop = Workshop::open(manifest, &project.source()?, &backends, sandbox, arguments.agent.offline)?;
     let text = std::fs::read_to_string(manifest.folder.join("env.toml")).unwrap_or_default();
     let seed = arguments.seed.or(recording.as_ref().map(|run| run.started.seed)).unwrap_or_else(fresh_seed);
     let started = Started {
@@ -213,7 +213,7 @@ const ASKS_ABOVE_USD: f64 = 1.0;
 /// `--estimate`.
 fn estimate(project: &Project, arguments: &Arguments, backends: &[String]) -> Result<Exit, Failure> {
     let mut progress = Progress::new(arguments.json);
-    let (reference, prepared) = reference(project, &arguments.reference, &mut progress)?;
+    let (reference, prepared) = reference(project, &arguments.reference, arguments.agent.offline, &mut progress)?;
     let sources = sources(&reference, &prepared.folder)?;
     let price = arguments.agent.price(arguments.agent.model.as_deref().unwrap_or_default());
     let estimated = estimated(project, &reference, &prepared, &sources, backends, price.as_ref())?;
@@ -302,10 +302,11 @@ pub fn sandbox(none: bool) -> Result<Sandbox, Failure> {
 pub fn reference(
     project: &Project,
     options: &ReferenceOptions,
+    offline: bool,
     progress: &mut Progress,
 ) -> Result<(Reference, Prepared), Failure> {
     let reference = project.reference(options.reference.as_deref())?;
-    let tools = find_tools(options.python.as_deref());
+    let tools = Tools { offline, ..find_tools(options.python.as_deref()) };
     let prepared = prepare(&reference, options.adapter.as_deref(), &tools, progress)?;
     Ok((reference, prepared))
 }

@@ -65,9 +65,10 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let agent = open(&arguments.agent, &known.started.run)?;
     let money = Money { price: arguments.agent.price(&agent.model()), recorded: false };
     let sandbox = sandbox(arguments.no_sandbox)?;
-    let (reference, prepared) = reference(&project, &arguments.reference, &mut progress)?;
+    let (reference, prepared) = reference(&project, &arguments.reference, arguments.agent.offline, &mut progress)?;
     let sources = sources(&reference, &prepared.folder)?;
-    let workshop = Workshop::open(manifest, &project.source()?, &known.started.backends, sandbox)?;
+    let workshop =
+        Workshop::open(manifest, &project.source()?, &known.started.backends, sandbox, arguments.agent.offline)?;
     let ledger = Ledger::open(&folder)?;
     let machine = Machine::replayed(&ledger.entries, &|name| ledger.blob(name))?
         .ok_or_else(|| Failure::usage(format!("{} holds no run that began", folder.display())))?;

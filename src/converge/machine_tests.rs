@@ -105,10 +105,14 @@ impl Play {
     }
 
     fn judged(&mut self, rows: u32, kinds: &[&str]) {
+        self.judged_by("rollout", rows, kinds);
+    }
+
+    fn judged_by(&mut self, tier: &str, rows: u32, kinds: &[&str]) {
         assert!(matches!(self.machine.next(), Do::Judge { .. } | Do::Probe(_)), "{:?}", self.machine.next());
         let found = kinds.iter().map(|kind| Killed {
             kind: (*kind).into(),
-            tier: "rollout".into(),
+            tier: tier.into(),
             configuration: "default".into(),
             steps: 3,
             reference_steps: 9,
@@ -451,4 +455,20 @@ fn a_run_that_begins_with_another_asks_for_no_plan_and_is_judged_as_a_whole() {
     play.on(Event::Taken { run: "r0".into(), plan, files: BTreeMap::from([("src/rules.rs".into(), text)]) });
     assert_eq!(play.machine.next(), Do::Build("rust".into()));
     assert_eq!((play.machine.scope_name().as_str(), play.rules()), ("whole rust", "taken"));
+}
+
+#[test]
+fn a_trace_of_an_earlier_round_that_still_differs_is_no_reason_to_go_back_and_no_progress() {
+    let mut play = rust_only();
+    play.judged(3, &["draws"]);
+    for (count, text) in ["half a repair", "another", "a third"].into_iter().enumerate() {
+        assert_eq!(play.machine.next(), Do::AskRepair);
+        play.write(&[("src/rules.rs", text)]);
+        play.built(true);
+        // It comes first, so no other row was played.
+        play.judged_by("traces", 0, &["the traces tier: a trace kept from an earlier round agrees"]);
+        assert_eq!(play.rules(), text);
+        assert_eq!(play.machine.idle as usize, count + 2);
+    }
+    assert!(matches!(play.machine.next(), Do::Stop(StopReason::NoProgress, _)));
 }

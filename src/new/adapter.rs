@@ -40,6 +40,7 @@ fn body(proposal: &Proposal) -> String {
         quoted(&format!("{}.{class}", proposal.module)),
         quoted(version)
     );
+    text += &chance(proposal);
     if !proposal.surviving.is_empty() {
         let _ = write!(
             text,
@@ -125,6 +126,44 @@ fn body(proposal: &Proposal) -> String {
         }
     }
     text
+}
+
+/// What each kind of method draws, as lockstep_sdk/chance.py has it: names, and the draws.
+const DRAWS: [(&[&str], &str); 7] = [
+    (
+        &["random", "random_sample", "rand"],
+        "below(2^27) = a, then below(2^26) = b; the number is (a * 2^26 + b) / 2^53",
+    ),
+    (
+        &["uniform"],
+        "below(2^27) = a, then below(2^26) = b; u = (a * 2^26 + b) / 2^53, the number is low + (high - low) * u; for an array as often as it has numbers",
+    ),
+    (&["integers", "randint", "randrange"], "below(n), n numbers from the lowest on"),
+    (
+        &["choice"],
+        "below(n) without p; with p as random(), the first place whose running sum of p (divided by the last sum) is above it; without replacement as sample",
+    ),
+    (&["shuffle", "permutation"], "for i from n - 1 down to 1: j = below(i + 1), swap items i and j"),
+    (&["sample"], "for i from 0: j = below(n - i), swap items i and i + j; the first k items"),
+    (&["getrandbits", "bytes"], "words, the lowest first; what is left of the bits is below(2^rest)"),
+];
+
+/// What the generators ask for, as far as it was seen: nobody can read that in the environment's own source.
+fn chance(proposal: &Proposal) -> String {
+    // `Generator.random`, or several that can't be told apart: `random.randrange, choice, shuffle or sample`.
+    let used: Vec<&str> = proposal
+        .used
+        .keys()
+        .filter_map(|name| Some(name.split_once('.')?.1))
+        .flat_map(|names| names.split([',', ' ']))
+        .collect();
+    let seen = |names: &[&str]| names.iter().filter(|name| used.contains(name)).copied().collect::<Vec<_>>().join(", ");
+    let rows = DRAWS.iter().map(|(names, draws)| (seen(names), draws)).filter(|(names, _)| !names.is_empty());
+    let lines: String = rows.map(|(names, draws)| format!("    #   {names}: {draws}\n")).collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("    # What its generators draw, in order, none of it at a site of the manifest:\n{lines}")
 }
 
 /// The text of `reference/reference.toml`.

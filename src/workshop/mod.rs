@@ -108,7 +108,8 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// Makes the copy for these backends of an environment, or finds it warm.
+    /// Makes the copy for these backends of an environment, or finds it warm. Where `offline`, crates that are not on this
+    /// machine are an error.
     ///
     /// # Errors
     /// If the folder can't be written or the clone is not whole.
@@ -117,6 +118,7 @@ impl Workshop {
         root: &Path,
         backends: &[String],
         sandbox: Sandbox,
+        offline: bool,
     ) -> Result<Workshop, WorkshopError> {
         let name = &manifest.file.name;
         let parent = cache_folder().join("workshops");
@@ -128,7 +130,7 @@ impl Workshop {
         let _ = std::fs::remove_dir_all(folder.join("runners"));
         let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
         let scaffold = Scaffold::new(manifest, backends)?;
-        scaffold.copy(&root, &folder.join("tree"))?;
+        scaffold.copy(&root, &folder.join("tree"), offline)?;
         let sysroot = build::sysroot()?;
         let worlds = manifest.configurations().iter().flat_map(|configuration| configuration.files.values());
         let world_files = worlds.map(PathBuf::from).filter(|file| file.is_absolute() && file.exists()).collect();

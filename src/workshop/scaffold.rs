@@ -60,7 +60,7 @@ impl Scaffold {
     }
 
     /// Copies core and what builds it, and vendors their crates.
-    pub(super) fn copy(&self, root: &Path, tree: &Path) -> Result<(), WorkshopError> {
+    pub(super) fn copy(&self, root: &Path, tree: &Path, offline: bool) -> Result<(), WorkshopError> {
         let failed = |source| WorkshopError::Io { path: tree.to_owned(), source };
         let no_clone = |what: String| WorkshopError::NoClone { root: root.to_owned(), what };
         let read =
@@ -104,11 +104,11 @@ impl Scaffold {
         let folder = tree.join("envs").join(&self.name);
         put(&folder.join("Cargo.toml"), &self.cargo_toml()).map_err(failed)?;
         self.put(&folder, &Files::new(), Around::Runner).map_err(failed)?;
-        self.vendor(tree, &read("Cargo.lock")?)
+        self.vendor(tree, &read("Cargo.lock")?, offline)
     }
 
     /// Copies the crates of the lock file beside the copy, unless they are there.
-    fn vendor(&self, tree: &Path, lock: &str) -> Result<(), WorkshopError> {
+    fn vendor(&self, tree: &Path, lock: &str, offline: bool) -> Result<(), WorkshopError> {
         let failed = |source| WorkshopError::Io { path: tree.to_owned(), source };
         let wanted = crate::ledger::hash(format!("{lock}{}", self.cargo_toml()).as_bytes());
         let mark = tree.join("vendor/.of");
@@ -130,7 +130,7 @@ impl Scaffold {
             command.stdin(Stdio::null()).output()
         };
         let mut output = vendor(&["--offline"]).map_err(|error| WorkshopError::Vendor(error.to_string()))?;
-        if !output.status.success() {
+        if !output.status.success() && !offline {
             output = vendor(&[]).map_err(|error| WorkshopError::Vendor(error.to_string()))?;
         }
         if !output.status.success() {

@@ -190,6 +190,16 @@ fn offline_the_reference_says_so() {
 }
 
 #[test]
+fn with_offline_no_package_is_fetched_for_a_reference() {
+    let cache = tempfile::tempdir().expect("a folder can be made");
+    crate::common::command(&["converge", "pong", "--offline"])
+        .env("LOCKSTEP_CACHE", cache.path())
+        .run()
+        .ends(3)
+        .says("the reference pong could not be prepared");
+}
+
+#[test]
 fn an_unwritable_cache_is_named() {
     crate::common::command(&["verify", "counter"])
         .env("LOCKSTEP_CACHE", "/proc/lockstep")

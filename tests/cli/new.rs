@@ -76,6 +76,11 @@ fn new_takes_a_class_as_it_is_and_check_accepts_what_it_writes() {
     for file in ["env.toml", "README.md", ".lockstepignore", "traces/README.md", "reference/reference.toml"] {
         assert!(folder.path().join("my_hunt").join(file).is_file(), "{file} is missing");
     }
+    let adapter = std::fs::read_to_string(folder.path().join("my_hunt/reference/adapter.py")).expect("it was written");
+    assert!(
+        adapter.contains("    #   randrange: below(n)") && adapter.contains("    #   shuffle: for i from n - 1"),
+        "{adapter}"
+    );
     outside(folder.path(), &["check", "my_hunt"]).run().ends(0).says("the adapter of my_hunt keeps its promises");
 }
 

@@ -126,7 +126,7 @@ pub fn prepare(
         }
         // The other run may have done it meanwhile.
         if !folder.join(DONE).exists() {
-            make(reference, adapter, &folder, &holes, watch)?;
+            make(reference, adapter, &folder, &holes, tools.variables(), watch)?;
         }
     }
     let command = CommandLine {
@@ -151,6 +151,7 @@ fn make(
     adapter: &super::AdapterTable,
     folder: &Path,
     holes: &BTreeMap<&'static str, String>,
+    variables: &[(&str, &str)],
     watch: &mut dyn Watch,
 ) -> Result<(), PrepareError> {
     let in_cache = |source| PrepareError::Cache { path: folder.to_owned(), source };
@@ -162,7 +163,9 @@ fn make(
     for step in &adapter.prepare {
         watch.begin(&format!("{}: {}", reference.file.name, step.say), 0);
         let argv: Vec<String> = step.argv.iter().map(|text| fill(text, holes)).collect();
-        let output = Command::new(&argv[0]).args(&argv[1..]).current_dir(folder).stdin(Stdio::null()).output();
+        let mut command = Command::new(&argv[0]);
+        command.args(&argv[1..]).envs(variables.iter().copied()).current_dir(folder).stdin(Stdio::null());
+        let output = command.output();
         watch.end();
         let (code, text) = match output {
             Ok(output) => {

@@ -19,6 +19,30 @@ pub struct Tools {
     pub python: Option<Tool>,
     /// The C compiler.
     pub cc: Option<Tool>,
+    /// What prepares a reference is told to reach nothing beyond this machine.
+    pub offline: bool,
+}
+
+/// What package managers and everything that honours a proxy are told where nothing beyond this machine may be reached:
+/// port 9 discards, and nobody listens there.
+const OFFLINE: [(&str, &str); 10] = [
+    ("PIP_NO_INDEX", "1"),
+    ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+    ("UV_OFFLINE", "1"),
+    ("npm_config_offline", "true"),
+    ("CARGO_NET_OFFLINE", "true"),
+    ("http_proxy", "http://127.0.0.1:9"),
+    ("https_proxy", "http://127.0.0.1:9"),
+    ("HTTP_PROXY", "http://127.0.0.1:9"),
+    ("HTTPS_PROXY", "http://127.0.0.1:9"),
+    ("ALL_PROXY", "http://127.0.0.1:9"),
+];
+
+impl Tools {
+    /// Variables for a command that prepares a reference.
+    pub(crate) fn variables(&self) -> &'static [(&'static str, &'static str)] {
+        if self.offline { &OFFLINE } else { &[] }
+    }
 }
 
 /// Looks for the tools. A Python that was named wins over `LOCKSTEP_PYTHON`, an active virtual or conda environment,
@@ -41,7 +65,7 @@ pub fn find_tools(python: Option<&Path>) -> Tools {
     let cc = variable("CC").unwrap_or_else(|| "cc".into());
     let cc = ask(&cc, &["--version"])
         .map(|text| Tool { path: cc, version: text.lines().next().unwrap_or_default().to_owned() });
-    Tools { python, cc }
+    Tools { python, cc, offline: false }
 }
 
 /// What a command prints, if it can be run and succeeds.

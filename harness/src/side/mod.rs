@@ -168,7 +168,8 @@ impl Side {
         hello["lanes"] = json!(self.terms.lanes);
         hello["digests"] = json!(self.terms.digests);
         hello["settings"] = self.terms.settings.clone();
-        hello["draws"]["named"] = json!(self.terms.named);
+        // Where there are no sites, a number of one says nothing.
+        hello["draws"]["named"] = json!(self.terms.named && !self.configuration.sites.is_empty());
         let body = hello.to_string();
         self.call(Verb::Hello, body.as_bytes())?;
         let answer: Value = serde_json::from_slice(&self.reply)
