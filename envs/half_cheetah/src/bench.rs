@@ -4,8 +4,8 @@ use crate::lanes::{Instructions, open_on};
 use crate::{HalfCheetah, World};
 use lockstep_core::batch::{Batch, ResetMode};
 use lockstep_core::bench::{Bencher, Contest, CpuClock, Timed, tokens};
-use lockstep_core::continuous_token;
 use lockstep_core::driver::{Driver, Outputs, Starts};
+use lockstep_core::{Header, Source, continuous_token};
 
 /// `rust`.
 pub const SCALAR: Bencher = Bencher {
@@ -16,6 +16,9 @@ pub const SCALAR: Bencher = Bencher {
 
 /// `rust.simd`.
 pub const SIMD: Bencher = Bencher { name: "rust.simd", contests: sets, time: |contest| on_set(contest, open_on) };
+
+/// Steps before the clock starts: most lanes are then on the floor.
+const WARM_UP: usize = 60;
 
 type Open = fn(World, usize, ResetMode, Instructions) -> Result<Box<dyn Driver>, String>;
 
@@ -54,11 +57,23 @@ fn time(contest: Contest, told: &str, open: Open) -> Result<Timed, String> {
     };
     let starts: Vec<(u64, u64)> = (0..lanes as u64).map(|lane| (7, lane)).collect();
     driver.reset(Starts::At(&starts), None, &mut out).map_err(|error| error.0)?;
-    let tokens = controls(lanes);
-    let clock = CpuClock::start();
-    for step in 0..contest.steps {
-        driver.step(&tokens[step % tokens.len()], &mut out).map_err(|error| error.0)?;
+    // Episodes are spread over the time limit, so that resets come as evenly as in long training.
+    let limit = driver.shape().episode_steps_max.unwrap_or(1) as usize;
+    for (lane, start) in starts.iter().enumerate() {
+        let (mut state, observation) = (Vec::new(), out.observations[lane * size..(lane + 1) * size].to_vec());
+        driver.state(lane, &mut state);
+        let elapsed = (lane * limit / lanes) as u32;
+        let header = Header { seed: start.0, stream: start.1, elapsed, ..Header::default() };
+        let set = driver.set(lane, header, Source::Seeded, Some((&state, &observation)), &mut out);
+        set.map_err(|error| error.0)?;
     }
+    let tokens = controls(lanes);
+    let mut play = |steps: usize| {
+        (0..steps).try_for_each(|step| driver.step(&tokens[step % tokens.len()], &mut out)).map_err(|error| error.0)
+    };
+    play(WARM_UP)?;
+    let clock = CpuClock::start();
+    play(contest.steps)?;
     let cpu_seconds = clock.seconds();
     Ok(Timed {
         steps: (lanes * contest.steps) as u64,

@@ -47,7 +47,7 @@ pub fn pose<V: Real>(model: &Model, qpos: &[V; 9]) -> Pose<V> {
     let mut step = [[zero; 2]; 7];
     let mut origin = [[zero; 2]; 7];
     let mut centre = [[zero; 2]; 7];
-    for body in 0..7 {
+    each!(body in [0, 1, 2, 3, 4, 5, 6] {
         let parent = PARENT[body];
         if body > 0 {
             angle[body] = angle[parent] + qpos[2 + body];
@@ -56,7 +56,7 @@ pub fn pose<V: Real>(model: &Model, qpos: &[V; 9]) -> Pose<V> {
         }
         turn[body] = angle[body].sin_cos();
         centre[body] = turned(turn[body], model.centre[body]);
-    }
+    });
     Pose { turn, step, origin, centre }
 }
 
@@ -67,33 +67,35 @@ pub fn inertia<V: Real>(model: &Model, pose: &Pose<V>) -> Arrow<V> {
     // First moment and moment of inertia about its own origin, of each body with its descendants.
     let mut first = [[zero; 2]; 7];
     let mut second = [zero; 7];
-    for body in 0..7 {
+    each!(body in [0, 1, 2, 3, 4, 5, 6] {
         let (mass, r) = (V::of(model.mass[body]), pose.centre[body]);
         first[body] = [mass * r[0], mass * r[1]];
         second[body] = V::of(model.inertia[body]) + mass * dot(r, r);
-    }
-    for body in (1..7).rev() {
+    });
+    each!(body in [6, 5, 4, 3, 2, 1] {
         let (parent, d) = (PARENT[body], pose.step[body]);
         let mass = V::of(model.subtree_mass[body]);
         second[parent] = second[parent] + (second[body] + V::of(2.0) * dot(d, first[body]) + mass * dot(d, d));
         first[parent] =
             [first[parent][0] + (first[body][0] + mass * d[0]), first[parent][1] + (first[body][1] + mass * d[1])];
-    }
+    });
     let total = V::of(model.subtree_mass[0]);
     let mut m = Arrow { root: [zero; 6], leg: [[zero; 6]; 2], side: [[[zero; 3]; 3]; 2] };
     m.root = [total, zero, total, first[0][1] + zero, zero - first[0][0], second[0]];
-    for leg in 0..2 {
-        for i in 0..3 {
+    each!(leg in [0, 1] {
+        each!(i in [0, 1, 2] {
             let body = 1 + 3 * leg + i;
             let (s, p) = (first[body], pose.origin[body]);
             m.side[leg][i] = [s[1] + zero, zero - s[0], second[body] + dot(p, s) + zero];
-            for j in 0..=i {
-                let above = pose.origin[1 + 3 * leg + j];
-                m.leg[leg][at(i, j)] = second[body] + dot([p[0] - above[0], p[1] - above[1]], s) + zero;
-            }
-            m.leg[leg][at(i, i)] = m.leg[leg][at(i, i)] + V::of(model.armature[3 * leg + i]);
-        }
-    }
+            each!(j in [0, 1] {
+                if j < i {
+                    let above = pose.origin[1 + 3 * leg + j];
+                    m.leg[leg][at(i, j)] = second[body] + dot([p[0] - above[0], p[1] - above[1]], s) + zero;
+                }
+            });
+            m.leg[leg][at(i, i)] = second[body] + V::of(model.armature[3 * leg + i]);
+        });
+    });
     m
 }
 
@@ -105,7 +107,7 @@ pub fn bias<V: Real>(model: &Model, pose: &Pose<V>, qvel: &[V; 9]) -> [V; 9] {
     let mut acceleration = [[zero, V::of(model.gravity)]; 7];
     let mut force = [[zero; 2]; 7];
     let mut torque = [zero; 7];
-    for body in 0..7 {
+    each!(body in [0, 1, 2, 3, 4, 5, 6] {
         let parent = PARENT[body];
         if body > 0 {
             rate[body] = rate[parent] + qvel[2 + body];
@@ -117,12 +119,12 @@ pub fn bias<V: Real>(model: &Model, pose: &Pose<V>, qvel: &[V; 9]) -> [V; 9] {
         let mass = V::of(model.mass[body]);
         force[body] = [mass * (acceleration[body][0] - square * r[0]), mass * (acceleration[body][1] - square * r[1])];
         torque[body] = moment(r, force[body]);
-    }
-    for body in (1..7).rev() {
+    });
+    each!(body in [6, 5, 4, 3, 2, 1] {
         let parent = PARENT[body];
         torque[parent] = torque[parent] + (torque[body] + moment(pose.step[body], force[body]));
         force[parent] = [force[parent][0] + force[body][0], force[parent][1] + force[body][1]];
-    }
+    });
     [force[0][0], force[0][1], torque[0], torque[1], torque[2], torque[3], torque[4], torque[5], torque[6]]
 }
 
@@ -131,13 +133,13 @@ pub fn bias<V: Real>(model: &Model, pose: &Pose<V>, qvel: &[V; 9]) -> [V; 9] {
 pub fn applied<V: Real>(model: &Model, bias: &[V; 9], qpos: &[V; 9], qvel: &[V; 9], torque: &[V; 6]) -> [V; 9] {
     let zero = V::of(0.0);
     let mut force = [zero; 9];
-    for dof in 0..3 {
+    each!(dof in [0, 1, 2] {
         force[dof] = zero - bias[dof];
-    }
-    for joint in 0..6 {
+    });
+    each!(joint in [0, 1, 2, 3, 4, 5] {
         let dof = 3 + joint;
         let passive = V::of(model.stiffness[joint]) * qpos[dof] + V::of(model.damping[joint]) * qvel[dof];
         force[dof] = zero + (torque[joint] - passive - bias[dof]);
-    }
+    });
     force
 }

@@ -21,10 +21,12 @@ pub struct Contact<V: Real> {
     pub weight: V,
     /// Reference acceleration along the normal, and along the tangent.
     pub reference: [V; 2],
-    /// Lever arms for the normal: of the torso's hinge, then of the leg's joints.
+    /// Lever arms for the normal: of the torso's hinge, then of the leg's joints; 0 of those below the body.
     pub normal: [V; 4],
     /// Lever arms for the tangent.
     pub tangent: [V; 4],
+    /// The lanes in which its rows push: normal plus tangent, normal minus tangent, normal.
+    pub pushes: [V::Mask; 3],
 }
 
 /// A joint beyond its range, in some lane.
@@ -38,6 +40,8 @@ pub struct Limit<V: Real> {
     pub reference: V,
     /// 1 below the range, -1 above it.
     pub sign: V,
+    /// The lanes in which its row pushes.
+    pub pushes: V::Mask,
 }
 
 /// All rows.
@@ -67,8 +71,9 @@ impl<V: Real> Rows<V> {
             reference: [zero; 2],
             normal: [zero; 4],
             tangent: [zero; 4],
+            pushes: [never; 3],
         };
-        let limit = Limit { active: never, weight: zero, reference: zero, sign: zero };
+        let limit = Limit { active: never, weight: zero, reference: zero, sign: zero, pushes: never };
         Rows { contact: [contact; 16], count: 0, limit: [limit; 6], contacts: zero, limits: zero }
     }
 }
@@ -95,13 +100,13 @@ fn impedance<V: Real>(model: &Model, depth: V, width: f64) -> V {
 /// The acceleration of a point along normal and tangent, or any other such product with a vector.
 #[inline(always)]
 pub fn along<V: Real>(contact: &Contact<V>, x: &[V; 9]) -> [V; 2] {
-    let body = POINT_BODY[contact.point];
+    let first = LEG[POINT_BODY[contact.point]];
     let mut normal = x[1] + contact.normal[0] * x[2];
     let mut tangent = x[0] + contact.tangent[0] * x[2];
-    for i in 0..DEPTH[body] {
-        normal = normal + contact.normal[1 + i] * x[LEG[body] + i];
-        tangent = tangent + contact.tangent[1 + i] * x[LEG[body] + i];
-    }
+    each!(i in [0, 1, 2] {
+        normal = normal + contact.normal[1 + i] * x[first + i];
+        tangent = tangent + contact.tangent[1 + i] * x[first + i];
+    });
     [normal, tangent]
 }
 
@@ -116,15 +121,19 @@ pub fn find<V: Real>(model: &Model, pose: &Pose<V>, qpos: &[V; 9], qvel: &[V; 9]
 fn find_limits<V: Real>(model: &Model, qpos: &[V; 9], qvel: &[V; 9], rows: &mut Rows<V>) {
     let (zero, one) = (V::of(0.0), V::of(1.0));
     rows.limits = zero;
+    each!(joint in [0, 1, 2, 3, 4, 5] {
+        let [low, high] = model.range[joint];
+        let active = V::either(qpos[3 + joint].below(V::of(low)), V::of(high).below(qpos[3 + joint]));
+        rows.limit[joint].active = active;
+    });
     for joint in 0..6 {
+        let active = rows.limit[joint].active;
+        if !V::any(active) {
+            continue;
+        }
         let q = qpos[3 + joint];
         let [low, high] = model.range[joint];
         let is_below = q.below(V::of(low));
-        let active = V::either(is_below, V::of(high).below(q));
-        if !V::any(active) {
-            rows.limit[joint].active = active;
-            continue;
-        }
         let depth = V::pick(is_below, V::of(low) - q, q - V::of(high));
         let sign = V::pick(is_below, one, -one);
         let impedance = impedance(model, depth, LIMIT_WIDTH);
@@ -132,7 +141,8 @@ fn find_limits<V: Real>(model: &Model, qpos: &[V; 9], qvel: &[V; 9], rows: &mut 
         let reference = V::of(model.reference_stiffness) * impedance * depth
             - V::of(model.reference_damping) * (sign * qvel[3 + joint]);
         rows.limits = rows.limits + V::one_where(active);
-        rows.limit[joint] = Limit { active, weight: V::pick(active, weight, zero), reference, sign };
+        let weight = V::pick(active, weight, zero);
+        rows.limit[joint] = Limit { active, weight, reference, sign, pushes: V::always(false) };
     }
 }
 
@@ -142,45 +152,46 @@ fn find_contacts<V: Real>(model: &Model, pose: &Pose<V>, qpos: &[V; 9], qvel: &[
     let height = V::of(TORSO_HEIGHT) + qpos[1];
     rows.count = 0;
     rows.contacts = zero;
-    for point in 0..16 {
+    let mut places = [[zero; 2]; 16];
+    let mut touching = 0u32;
+    each!(point in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] {
         let body = POINT_BODY[point];
         let arm = turned(pose.turn[body], model.point[point]);
-        let place = [pose.origin[body][0] + arm[0], pose.origin[body][1] + arm[1]];
+        places[point] = [pose.origin[body][0] + arm[0], pose.origin[body][1] + arm[1]];
+        let distance = height + places[point][1] - V::of(RADIUS);
+        touching |= u32::from(V::any(distance.below(zero))) << point;
+    });
+    while touching != 0 {
+        let point = touching.trailing_zeros() as usize;
+        touching &= touching - 1;
+        let (body, place) = (POINT_BODY[point], places[point]);
         let distance = height + place[1] - V::of(RADIUS);
         let active = distance.below(zero);
-        if !V::any(active) {
-            continue;
-        }
         rows.contacts = rows.contacts + V::one_where(active);
+        let contact = &mut rows.contact[rows.count & 15];
+        rows.count += 1;
+        contact.point = point;
+        contact.active = active;
+        contact.distance = distance;
         // The contact lies halfway between the floor and the capsule's lowest point.
         let (x, z) = (place[0], V::of(0.5) * distance - height);
-        let mut contact = Contact {
-            point,
-            active,
-            distance,
-            weight: zero,
-            reference: [zero; 2],
-            normal: [zero - x, zero, zero, zero],
-            tangent: [z, zero, zero, zero],
-        };
-        let first = LEG[body] - 2;
-        for i in 0..DEPTH[body] {
+        contact.normal[0] = zero - x;
+        contact.tangent[0] = z;
+        let (first, depth) = (LEG[body] - 2, DEPTH[body]);
+        each!(i in [0, 1, 2] {
             let joint = pose.origin[first + i];
-            contact.normal[1 + i] = joint[0] - x;
-            contact.tangent[1 + i] = z - joint[1];
-        }
-        let depth = -distance;
-        let impedance = impedance(model, depth, CONTACT_WIDTH);
+            contact.normal[1 + i] = if i < depth { joint[0] - x } else { zero };
+            contact.tangent[1 + i] = if i < depth { z - joint[1] } else { zero };
+        });
+        let impedance = impedance(model, -distance, CONTACT_WIDTH);
         let mu = model.friction;
         let diagonal = model.body_weight[body] * (1.0 + mu * mu) * (2.0 * mu * mu);
         let weight = impedance / ((one - impedance) * V::of(diagonal));
         contact.weight = V::pick(active, weight, zero);
-        let [normal, tangent] = along(&contact, qvel);
+        let [normal, tangent] = along(contact, qvel);
         contact.reference = [
-            V::of(model.reference_stiffness) * impedance * depth - V::of(model.reference_damping) * normal,
+            V::of(model.reference_stiffness) * impedance * -distance - V::of(model.reference_damping) * normal,
             -(V::of(model.reference_damping) * tangent),
         ];
-        rows.contact[rows.count] = contact;
-        rows.count += 1;
     }
 }

@@ -3,6 +3,9 @@
 //! Not a general physics engine: everything here is for this one model.
 #![expect(clippy::needless_range_loop, reason = "the physics counts bodies, joints and rows, as its source does")]
 
+#[macro_use]
+mod unroll;
+
 pub mod arrow;
 pub mod bench;
 pub mod body;

@@ -41,7 +41,7 @@ pub fn answer(model: &Model, function: &str, input: &Value) -> Result<Value, Ref
         "contacts" => json!({"count": rows.count, "value": distances(&rows)}),
         "limits" => json!({"count": rows.limits as u32, "value": beyond(model, &rows, &qpos)}),
         "constraint" => {
-            let (acceleration, _) = solve(model, &inertia, &force, &rows, &[0.0; 9]);
+            let (acceleration, _) = solve(model, &inertia, &force, &mut rows, &[0.0; 9]);
             let product = inertia.times(&acceleration);
             let pushed: [f64; 9] = std::array::from_fn(|dof| product[dof] - force[dof]);
             json!({"count": 4 * rows.count + rows.limits as usize, "acceleration": acceleration, "force": pushed})

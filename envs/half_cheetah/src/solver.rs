@@ -7,7 +7,7 @@
 use crate::arrow::{Arrow, at};
 use crate::constants::POINT_BODY;
 use crate::constraint::{Contact, Rows, along};
-use crate::model::{DEPTH, LEG, Model};
+use crate::model::{LEG, Model};
 use crate::real::Real;
 
 /// Full steps before steps are halved where the function does not fall.
@@ -16,15 +16,6 @@ const FULL_STEPS: usize = 8;
 pub const STEPS_MAX: usize = 40;
 /// Halvings of one step at most.
 const HALVINGS: usize = 12;
-
-/// Which rows push.
-#[derive(Clone, Copy)]
-pub struct Pushing<V: Real> {
-    /// Of each contact: normal plus tangent, normal minus tangent, normal.
-    contact: [[V::Mask; 3]; 16],
-    /// Of each limit.
-    limit: [V::Mask; 6],
-}
 
 /// What the rows of a contact lack of their reference acceleration at `x`; negative where they push.
 #[inline(always)]
@@ -35,61 +26,51 @@ fn lacking<V: Real>(model: &Model, contact: &Contact<V>, x: &[V; 9]) -> [V; 3] {
     [straight + across, straight - across, straight]
 }
 
-/// The rows that push at `x`.
+/// Notes which rows push at `x`; where that is not what was noted before.
 #[inline(always)]
-pub fn pushing<V: Real>(model: &Model, rows: &Rows<V>, x: &[V; 9]) -> Pushing<V> {
-    let (zero, never) = (V::of(0.0), V::always(false));
-    let mut set = Pushing { contact: [[never; 3]; 16], limit: [never; 6] };
-    for (contact, masks) in rows.contact[..rows.count].iter().zip(&mut set.contact) {
+fn note_pushing<V: Real>(model: &Model, rows: &mut Rows<V>, x: &[V; 9]) -> V::Mask {
+    let zero = V::of(0.0);
+    let mut changed = V::always(false);
+    for contact in &mut rows.contact[..rows.count] {
         let values = lacking(model, contact, x);
-        *masks = values.map(|value| V::both(contact.active, value.below(zero)));
+        each!(row in [0, 1, 2] {
+            let pushes = V::both(contact.active, values[row].below(zero));
+            changed = V::either(changed, V::differ(pushes, contact.pushes[row]));
+            contact.pushes[row] = pushes;
+        });
     }
     for joint in 0..6 {
-        let limit = &rows.limit[joint];
+        let limit = &mut rows.limit[joint];
         if V::any(limit.active) {
             let value = limit.sign * x[3 + joint] - limit.reference;
-            set.limit[joint] = V::both(limit.active, value.below(zero));
+            let pushes = V::both(limit.active, value.below(zero));
+            changed = V::either(changed, V::differ(pushes, limit.pushes));
+            limit.pushes = pushes;
         }
     }
-    set
+    changed
 }
 
-/// Where two sets of rows differ.
+/// The lowest point of the parabola that belongs to the rows that were noted to push.
 #[inline(always)]
-fn differ<V: Real>(rows: &Rows<V>, a: &Pushing<V>, b: &Pushing<V>) -> V::Mask {
-    let mut any = V::always(false);
-    for index in 0..rows.count {
-        for row in 0..3 {
-            any = V::either(any, V::differ(a.contact[index][row], b.contact[index][row]));
-        }
-    }
-    for joint in 0..6 {
-        any = V::either(any, V::differ(a.limit[joint], b.limit[joint]));
-    }
-    any
-}
-
-/// The lowest point of the parabola that belongs to a set of rows.
-#[inline(always)]
-fn lowest<V: Real>(model: &Model, inertia: &Arrow<V>, force: &[V; 9], rows: &Rows<V>, set: &Pushing<V>) -> [V; 9] {
+fn lowest<V: Real>(model: &Model, inertia: &Arrow<V>, force: &[V; 9], rows: &Rows<V>) -> [V; 9] {
     let mut h = *inertia;
     let mut right = *force;
     let mu = V::of(model.friction);
     for joint in 0..6 {
         let limit = &rows.limit[joint];
-        if V::any(set.limit[joint]) {
-            let weight = V::pick(set.limit[joint], limit.weight, V::of(0.0));
+        if V::any(limit.active) {
+            let weight = V::pick(limit.pushes, limit.weight, V::of(0.0));
             let (leg, i) = (joint / 3, joint % 3);
             h.leg[leg][at(i, i)] = h.leg[leg][at(i, i)] + weight;
             right[3 + joint] = right[3 + joint] + weight * (limit.sign * limit.reference);
         }
     }
-    for (contact, masks) in rows.contact[..rows.count].iter().zip(&set.contact) {
-        if !V::any(V::either(masks[0], V::either(masks[1], masks[2]))) {
-            continue;
-        }
-        let weight = contact.weight;
-        let [plus, minus, straight] = masks.map(|mask| V::pick(mask, weight, V::of(0.0)));
+    for contact in &rows.contact[..rows.count] {
+        let (weight, zero) = (contact.weight, V::of(0.0));
+        let plus = V::pick(contact.pushes[0], weight, zero);
+        let minus = V::pick(contact.pushes[1], weight, zero);
+        let straight = V::pick(contact.pushes[2], weight, zero);
         let (sum, difference) = (plus + minus, plus - minus);
         let nn = sum + V::of(model.straight_rows) * straight;
         let nt = mu * difference;
@@ -97,7 +78,8 @@ fn lowest<V: Real>(model: &Model, inertia: &Arrow<V>, force: &[V; 9], rows: &Row
         let [n, t] = contact.reference;
         add_contact(&mut h, &mut right, contact, [nn, nt, tt], [nn * n + nt * t, nt * n + tt * t]);
     }
-    h.solve(&right)
+    h.solve(&mut right);
+    right
 }
 
 /// Adds the rows of a contact: `weights` for normal twice, normal and tangent, tangent twice.
@@ -109,35 +91,34 @@ fn add_contact<V: Real>(
     [nn, nt, tt]: [V; 3],
     [push, drag]: [V; 2],
 ) {
-    let body = POINT_BODY[contact.point];
-    let (depth, leg) = (DEPTH[body], LEG[body] / 3 - 1);
+    let first = LEG[POINT_BODY[contact.point]];
+    let leg = first / 3 - 1;
     let (normal, tangent) = (&contact.normal, &contact.tangent);
     right[0] = right[0] + drag;
     right[1] = right[1] + push;
+    right[2] = right[2] + (push * normal[0] + drag * tangent[0]);
+    let down = nn * normal[0] + nt * tangent[0];
+    let back = nt * normal[0] + tt * tangent[0];
     h.root[at(0, 0)] = h.root[at(0, 0)] + tt;
     h.root[at(1, 0)] = h.root[at(1, 0)] + nt;
     h.root[at(1, 1)] = h.root[at(1, 1)] + nn;
-    for i in 0..=depth {
-        let down = nn * normal[i] + nt * tangent[i];
-        let back = nt * normal[i] + tt * tangent[i];
-        let turn = push * normal[i] + drag * tangent[i];
-        if i == 0 {
-            right[2] = right[2] + turn;
-            h.root[at(2, 0)] = h.root[at(2, 0)] + back;
-            h.root[at(2, 1)] = h.root[at(2, 1)] + down;
-            h.root[at(2, 2)] = h.root[at(2, 2)] + (down * normal[0] + back * tangent[0]);
-            continue;
-        }
-        let side = &mut h.side[leg][i - 1];
-        right[LEG[body] + i - 1] = right[LEG[body] + i - 1] + turn;
-        side[0] = side[0] + back;
-        side[1] = side[1] + down;
-        side[2] = side[2] + (down * normal[0] + back * tangent[0]);
-        for k in 1..=i {
-            let entry = &mut h.leg[leg][at(i - 1, k - 1)];
-            *entry = *entry + (down * normal[k] + back * tangent[k]);
-        }
-    }
+    h.root[at(2, 0)] = h.root[at(2, 0)] + back;
+    h.root[at(2, 1)] = h.root[at(2, 1)] + down;
+    h.root[at(2, 2)] = h.root[at(2, 2)] + (down * normal[0] + back * tangent[0]);
+    let (block, side) = (&mut h.leg[leg], &mut h.side[leg]);
+    each!(i in [0, 1, 2] {
+        let (n, t) = (normal[1 + i], tangent[1 + i]);
+        let (down, back) = (nn * n + nt * t, nt * n + tt * t);
+        right[first + i] = right[first + i] + (push * n + drag * t);
+        side[i][0] = side[i][0] + back;
+        side[i][1] = side[i][1] + down;
+        side[i][2] = side[i][2] + (down * normal[0] + back * tangent[0]);
+        each!(k in [0, 1, 2] {
+            if k <= i {
+                block[at(i, k)] = block[at(i, k)] + (down * normal[1 + k] + back * tangent[1 + k]);
+            }
+        });
+    });
 }
 
 /// The function whose lowest point is the acceleration.
@@ -173,28 +154,26 @@ pub fn solve<V: Real>(
     model: &Model,
     inertia: &Arrow<V>,
     force: &[V; 9],
-    rows: &Rows<V>,
+    rows: &mut Rows<V>,
     guess: &[V; 9],
 ) -> ([V; 9], usize) {
     let mut x = *guess;
-    let mut set = pushing(model, rows, &x);
+    note_pushing(model, rows, &x);
     let mut open = V::always(true);
     for step in 0..STEPS_MAX {
-        let mut next = lowest(model, inertia, force, rows, &set);
-        let mut reached = pushing(model, rows, &next);
-        let wrong = V::both(open, differ(rows, &set, &reached));
+        let mut next = lowest(model, inertia, force, rows);
+        let wrong = V::both(open, note_pushing(model, rows, &next));
         if step >= FULL_STEPS && V::any(wrong) {
             next = halved(model, inertia, force, rows, &x, &next, wrong);
-            reached = pushing(model, rows, &next);
+            note_pushing(model, rows, &next);
         }
-        for dof in 0..9 {
+        each!(dof in [0, 1, 2, 3, 4, 5, 6, 7, 8] {
             x[dof] = V::pick(open, next[dof], x[dof]);
-        }
+        });
         open = wrong;
         if !V::any(open) {
             return (x, step + 1);
         }
-        set = reached;
     }
     (x, STEPS_MAX)
 }

@@ -33,10 +33,8 @@ pub fn substep<V: Real>(
     last: V::Mask,
     rows: &mut Rows<V>,
 ) -> usize {
-    let before = *motion;
-    let (steps, exploded) = attempt(model, motion, torque, last, rows);
+    let (steps, exploded) = attempt(model, motion, torque, last, rows, false);
     if V::any(exploded) {
-        *motion = before;
         start_again(model, motion, torque, exploded, last, rows);
     }
     steps
@@ -64,10 +62,10 @@ fn start_again<V: Real>(
     for value in torque.iter_mut() {
         *value = V::pick(exploded, zero, *value);
     }
-    attempt(model, motion, torque, V::either(exploded, last), rows);
+    attempt(model, motion, torque, V::either(exploded, last), rows, true);
 }
 
-/// The substep as if nothing could explode. Returns the solver's steps, and where it did.
+/// The substep. Returns the solver's steps, and where it exploded; if it did anywhere, nothing has moved unless `always`.
 #[inline(always)]
 fn attempt<V: Real>(
     model: &Model,
@@ -75,6 +73,7 @@ fn attempt<V: Real>(
     torque: &[V; 6],
     last: V::Mask,
     rows: &mut Rows<V>,
+    always: bool,
 ) -> (usize, V::Mask) {
     let pose = pose(model, &motion.qpos);
     let inertia = inertia(model, &pose);
@@ -90,34 +89,46 @@ fn attempt<V: Real>(
     if V::any(bound) {
         let (acceleration, taken) = solve(model, &inertia, &force, rows, &motion.warmstart);
         let product = inertia.times(&acceleration);
-        for dof in 0..9 {
+        each!(dof in [0, 1, 2, 3, 4, 5, 6, 7, 8] {
             total[dof] = V::pick(bound, product[dof], force[dof]);
             undamped[dof] = acceleration[dof];
-        }
+        });
         steps = taken;
     }
 
     // The dampers are integrated implicitly.
     let mut damped = inertia;
-    for joint in 0..6 {
+    each!(joint in [0, 1, 2, 3, 4, 5] {
         let (leg, i) = (joint / 3, joint % 3);
         damped.leg[leg][at(i, i)] = damped.leg[leg][at(i, i)] + V::of(model.implicit[joint]);
-    }
-    let acceleration = damped.solve(&total);
+    });
+    damped.solve(&mut total);
+    let acceleration = total;
     let (near, limit, yes) = (V::of(0.1 * ACCELERATION_MAX), V::of(ACCELERATION_MAX), V::always(true));
     let mut seen = last;
-    for value in &acceleration {
-        seen = V::either(seen, V::differ(value.abs().below(near), yes));
+    each!(dof in [0, 1, 2, 3, 4, 5, 6, 7, 8] {
+        seen = V::either(seen, V::differ(acceleration[dof].abs().below(near), yes));
+    });
+    let mut free = acceleration;
+    if V::any(seen) {
+        free = force;
+        let mut inertia = inertia;
+        inertia.solve(&mut free);
     }
-    let free = if V::any(seen) { inertia.solve(&force) } else { acceleration };
-    let timestep = V::of(model.timestep);
+    let mut warmstart = undamped;
     let mut exploded = V::always(false);
-    for dof in 0..9 {
-        motion.warmstart[dof] = V::pick(bound, undamped[dof], V::pick(seen, free[dof], acceleration[dof]));
+    each!(dof in [0, 1, 2, 3, 4, 5, 6, 7, 8] {
+        warmstart[dof] = V::pick(bound, undamped[dof], V::pick(seen, free[dof], acceleration[dof]));
         // A NaN is not below anything.
-        exploded = V::either(exploded, V::differ(motion.warmstart[dof].abs().below(limit), yes));
-        motion.qvel[dof] = motion.qvel[dof] + timestep * acceleration[dof];
-        motion.qpos[dof] = motion.qpos[dof] + timestep * motion.qvel[dof];
+        exploded = V::either(exploded, V::differ(warmstart[dof].abs().below(limit), yes));
+    });
+    if always || !V::any(exploded) {
+        let timestep = V::of(model.timestep);
+        each!(dof in [0, 1, 2, 3, 4, 5, 6, 7, 8] {
+            motion.warmstart[dof] = warmstart[dof];
+            motion.qvel[dof] = motion.qvel[dof] + timestep * acceleration[dof];
+            motion.qpos[dof] = motion.qpos[dof] + timestep * motion.qvel[dof];
+        });
     }
     (steps, exploded)
 }

@@ -85,6 +85,11 @@ impl Real for Avx2 {
     }
 
     #[inline(always)]
+    fn abs(self) -> Self {
+        run!(Avx2(_mm256_andnot_pd(_mm256_set1_pd(-0.0), self.0)))
+    }
+
+    #[inline(always)]
     fn sin_cos(self) -> (Self, Self) {
         let shifted = self * Self::of(double::TURNS) + Self::of(double::ROUND);
         let whole = shifted - Self::of(double::ROUND);

@@ -85,6 +85,11 @@ impl Real for Avx512 {
     }
 
     #[inline(always)]
+    fn abs(self) -> Self {
+        run!(Avx512(_mm512_abs_pd(self.0)))
+    }
+
+    #[inline(always)]
     fn sin_cos(self) -> (Self, Self) {
         let shifted = self * Self::of(double::TURNS) + Self::of(double::ROUND);
         let whole = shifted - Self::of(double::ROUND);

@@ -46,13 +46,16 @@ pub(super) struct Task<'a> {
 /// Lanes whose order is settled together; their states stay in a near cache.
 const SORTED: usize = 512;
 
+/// Numbers of the lanes of a vector side by side.
 #[repr(align(64))]
-struct Columns<const N: usize>([[f64; LANES_MAX]; N]);
+struct Columns([[f64; LANES_MAX]; 33]);
 
 /// Plays it.
 #[inline(always)]
 pub(super) fn play<V: Lanes>(task: &mut Task<'_>) {
     let count = task.states.len();
+    let mut rows = Rows::new();
+    let mut columns = Columns([[0.0; LANES_MAX]; 33]);
     for first in (0..count).step_by(SORTED) {
         let end = count.min(first + SORTED);
         task.order.clear();
@@ -65,16 +68,21 @@ pub(super) fn play<V: Lanes>(task: &mut Task<'_>) {
                 // The last vector is filled up with its last lane.
                 *lane = task.order[(from + place).min(to - 1)] as u32 as usize;
             }
-            play_vector::<V>(task, &lanes, to - from);
+            play_vector::<V>(task, &lanes, to - from, &mut rows, &mut columns);
         }
     }
 }
 
 /// Plays the lanes of one vector, of which the first `count` are kept.
 #[inline(always)]
-fn play_vector<V: Lanes>(task: &mut Task<'_>, lanes: &[usize; LANES_MAX], count: usize) {
+fn play_vector<V: Lanes>(
+    task: &mut Task<'_>,
+    lanes: &[usize; LANES_MAX],
+    count: usize,
+    rows: &mut Rows<V>,
+    columns: &mut Columns,
+) {
     let world = task.world;
-    let mut columns = Columns::<33>([[0.0; LANES_MAX]; 33]);
     for place in 0..V::LANES {
         let lane = lanes[place];
         let state = &task.states[lane];
@@ -94,9 +102,8 @@ fn play_vector<V: Lanes>(task: &mut Task<'_>, lanes: &[usize; LANES_MAX], count:
         warmstart: std::array::from_fn(|dof| V::load(&columns.0[18 + dof])),
     };
     let mut torque: [V; 6] = std::array::from_fn(|joint| V::load(&columns.0[27 + joint]));
-    let mut rows = Rows::new();
     for index in 0..world.frame_skip {
-        substep(&Model::MUJOCO, &mut motion, &mut torque, V::always(index + 1 == world.frame_skip), &mut rows);
+        substep(&Model::MUJOCO, &mut motion, &mut torque, V::always(index + 1 == world.frame_skip), rows);
     }
     for dof in 0..9 {
         motion.qpos[dof].store(&mut columns.0[dof]);
