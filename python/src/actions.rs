@@ -118,19 +118,28 @@ impl Actions {
     }
 
     fn read_discrete(&self, array: &Bound<'_, PyUntypedArray>, tokens: &mut [u32]) -> PyResult<()> {
-        let mut all = 0;
-        macro_rules! of {
-            ($($type:ty),*) => {
-                None$(.or_else(|| fill::<$type>(array, tokens, |value| {
-                    let number = value as i64 as u64;
-                    all |= number;
-                    number as u32
-                })))*
-            };
-        }
-        of!(i64, i32, u8, u32, i16, u16, i8, u64).ok_or_else(|| self.wrong_type(array, "int64"))?;
-        // Nothing but shifts and signed comparisons, which every machine does many at a time.
-        let most = tokens.iter().fold(0, |most, token| most.max(*token as i32)) as u32;
+        // What Gymnasium's spaces and torch give comes by a way of its own.
+        let usual = array.cast::<PyArrayDyn<i64>>().ok().and_then(|array| {
+            // SAFETY: Python's lock is held, so nobody writes to it now; it is aligned, as the caller saw.
+            unsafe { array.as_slice().ok().map(|values| narrow(values, tokens)) }
+        });
+        let (all, most) = match usual {
+            Some(read) => read,
+            None => {
+                let mut all = 0;
+                macro_rules! of {
+                    ($($type:ty),*) => {
+                        None$(.or_else(|| fill::<$type>(array, tokens, |value| {
+                            let number = value as i64 as u64;
+                            all |= number;
+                            number as u32
+                        })))*
+                    };
+                }
+                of!(i64, i32, u8, u32, i16, u16, i8, u64).ok_or_else(|| self.wrong_type(array, "int64"))?;
+                (all, tokens.iter().fold(0, |most, token| most.max(*token as i32)) as u32)
+            }
+        };
         if all >> 31 == 0 && most < self.count {
             return Ok(());
         }
@@ -204,6 +213,44 @@ impl Actions {
         let agent = if self.agents > 1 { format!(", agent {}", rest / self.width) } else { String::new() };
         format!(" (lane {lane}{agent})")
     }
+}
+
+/// The lower halves of whole numbers; all bits that are set anywhere, and the largest of the halves as a signed number,
+/// which says nothing where an upper bit is set. In the widest registers that the machine has: with the smallest ones this
+/// took longer than everything else that a step of 4,096 lanes costs in Python.
+fn narrow(values: &[i64], tokens: &mut [u32]) -> (u64, u32) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx512f") {
+        // SAFETY: the machine has them.
+        return unsafe { narrow_avx512(values, tokens) };
+    } else if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the machine has them.
+        return unsafe { narrow_avx2(values, tokens) };
+    }
+    narrow_portable(values, tokens)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn narrow_avx512(values: &[i64], tokens: &mut [u32]) -> (u64, u32) {
+    narrow_portable(values, tokens)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn narrow_avx2(values: &[i64], tokens: &mut [u32]) -> (u64, u32) {
+    narrow_portable(values, tokens)
+}
+
+#[inline(always)]
+fn narrow_portable(values: &[i64], tokens: &mut [u32]) -> (u64, u32) {
+    let (mut all, mut most) = (0, 0);
+    for (token, value) in tokens.iter_mut().zip(values) {
+        all |= *value as u64;
+        *token = *value as u32;
+        most = most.max(*value as i32);
+    }
+    (all, most as u32)
 }
 
 /// Reads an array of one type in its logical order; `None` if it is of another.

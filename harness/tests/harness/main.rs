@@ -6,4 +6,5 @@ mod hello;
 mod overhead;
 mod planted_backends;
 mod planted_bugs;
+mod race;
 mod recordings;
