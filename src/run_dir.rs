@@ -10,6 +10,7 @@ use lockstep_harness::reference::cache_folder;
 use std::path::{Path, PathBuf};
 
 /// One run, as its ledger tells.
+#[derive(Clone)]
 pub struct Run {
     /// Its folder.
     pub folder: PathBuf,

@@ -173,3 +173,31 @@ fn the_kept_ptx_of_every_environment_was_made_from_its_source() {
         }
     }
 }
+
+#[test]
+fn every_run_of_an_environment_that_is_held_out_is_marked_and_listed() {
+    let page = read(&root().join("held_out/README.md"));
+    let mut listed = page.lines().filter(|line| line.starts_with("| [")).count();
+    for entry in std::fs::read_dir(root().join("held_out")).expect("held_out/ is there") {
+        let folder = entry.expect("it can be read").path();
+        let name = folder.file_name().expect("it has one").to_string_lossy().into_owned();
+        for run in std::fs::read_dir(folder.join("recordings")).into_iter().flatten() {
+            let run = run.expect("it can be read");
+            let run_name = run.file_name().to_string_lossy().into_owned();
+            let ledger = read(&run.path().join("ledger.jsonl"));
+            let first: serde_json::Value =
+                serde_json::from_str(ledger.lines().next().unwrap_or_default()).expect("JSON");
+            let started = &first["entry"]["event"];
+            assert_eq!(started["held_out"], true, "{name} {run_name}");
+            assert_eq!((&started["environment"], &started["run"]), (&name.as_str().into(), &run_name.as_str().into()));
+            let row = format!("| [{name}]({name}) |");
+            let of_run = |line: &&str| line.starts_with(&row) && line.contains(&format!("| {run_name} |"));
+            let row = page.lines().find(of_run);
+            let row = row.unwrap_or_else(|| panic!("held_out/README.md does not list run {run_name} of {name}"));
+            let converged = ledger.lines().last().is_some_and(|line| line.contains(r#""kind":"finished""#));
+            assert_eq!(row.contains("| converged"), converged, "{row}");
+            listed -= 1;
+        }
+    }
+    assert_eq!(listed, 0, "a run is listed that is not there");
+}

@@ -379,8 +379,10 @@ fn recording(project: &Project, arguments: &Arguments) -> Result<Option<Run>, Fa
     match arguments.agent.agent {
         None | Some(AgentKind::Recorded) => {
             let runs = runs_in(&recordings(manifest))?;
-            let newest = runs.into_iter().rev().find(|run| run.outcome() == Outcome::Converged);
-            newest.map(Some).ok_or_else(|| {
+            // One that wrote everything shows more than one that began with another's files.
+            let converged = || runs.iter().rev().filter(|run| run.outcome() == Outcome::Converged);
+            let newest = converged().find(|run| run.started.begins_with.is_none()).or_else(|| converged().next());
+            newest.cloned().map(Some).ok_or_else(|| {
                 let name = &manifest.file.name;
                 Failure::usage(format!(
                     "{name} has no recording of a run that converged, and no agent is named\n(hint: `lockstep converge {name} --agent anthropic --model MODEL`, `--agent openai`, `--agent command` or `--agent mailbox`; docs/agents.md has them all)"
