@@ -1,7 +1,8 @@
 //! Answers of a kept run, given again.
 //!
 //! They are found by role, module and round, never by the text of the prompt: today's prompts may read otherwise, and
-//! today's harness judges the answers anew.
+//! today's harness judges the answers anew. A round that was needed then and is not needed today (the harness was mended)
+//! is passed over, and said.
 
 use super::{Agent, AgentError, Answer, CONTEXT_TOKENS, Request, Role};
 use lockstep_harness::watch::{Stop, Watch};
@@ -55,15 +56,21 @@ impl Agent for Recorded {
         CONTEXT_TOKENS
     }
 
-    fn ask(&mut self, request: &Request, _watch: &mut dyn Watch, stop: &Stop) -> Result<Answer, AgentError> {
+    fn ask(&mut self, request: &Request, watch: &mut dyn Watch, stop: &Stop) -> Result<Answer, AgentError> {
         if stop.asked() {
             return Err(AgentError::Stopped { spent: None });
         }
-        let key = (request.round, request.role, request.module.clone());
-        self.answers.get_mut(&key).and_then(VecDeque::pop_front).ok_or_else(|| AgentError::Exhausted {
-            asked: question(request.role, &request.module, request.round),
-            there: self.there(),
-        })
+        let same = |key: &(u32, Role, String)| key.1 == request.role && key.2 == request.module;
+        let mut left = self.answers.iter_mut().filter(|(key, answers)| same(key) && !answers.is_empty());
+        // Those of an earlier round were for something that today came out otherwise.
+        let Some((key, answers)) = left.find(|(key, _)| key.0 >= request.round) else {
+            let asked = question(request.role, &request.module, request.round);
+            return Err(AgentError::Exhausted { asked, there: self.there() });
+        };
+        if key.0 > request.round {
+            watch.say(&format!("recorded  answer of round {}: not all that came before it is needed today", key.0));
+        }
+        Ok(answers.pop_front().expect("it is not empty"))
     }
 }
 
@@ -126,6 +133,20 @@ mod tests {
         let many = (1..=20).map(|round| (Role::Repair, "rules".to_owned(), round, answer("x"))).collect();
         let there = Recorded::new(many).there();
         assert!(there.ends_with("repair rules, round 12; and 8 more"), "{there}");
+    }
+
+    #[test]
+    fn a_round_that_is_not_needed_any_more_is_passed_over() {
+        let mut recorded = Recorded::new(vec![
+            (Role::Translate, "rules".into(), 2, answer("first")),
+            (Role::Repair, "rules".into(), 3, answer("repair")),
+            (Role::Translate, "cuda".into(), 4, answer("second")),
+        ]);
+        let stop = Stop::default();
+        let mut ask = |role, module: &str, round| recorded.ask(&request(role, module, round), &mut Silent, &stop);
+        assert_eq!(ask(Role::Translate, "rules", 2).expect("it is recorded").text, "first");
+        assert_eq!(ask(Role::Translate, "cuda", 3).expect("the repair is not needed").text, "second");
+        assert!(ask(Role::Repair, "rules", 4).is_err(), "it was an answer to an earlier round");
     }
 
     #[test]
