@@ -5,6 +5,7 @@
 //! stays warm between rounds.
 
 mod build;
+mod gate;
 mod scaffold;
 
 use crate::edit::Files;
@@ -103,6 +104,9 @@ pub struct Workshop {
     sysroot: PathBuf,
     world_files: BTreeSet<PathBuf>,
     files: Files,
+    /// Whether source that names more than rules may is refused; tests open it to see what stands behind.
+    #[cfg(test)]
+    pub open_gate: bool,
     /// Held as long as the workshop is used.
     _lock: File,
 }
@@ -134,7 +138,18 @@ impl Workshop {
         let sysroot = build::sysroot()?;
         let worlds = manifest.configurations().iter().flat_map(|configuration| configuration.files.values());
         let world_files = worlds.map(PathBuf::from).filter(|file| file.is_absolute() && file.exists()).collect();
-        Ok(Workshop { folder, root, scaffold, sandbox, sysroot, world_files, files: Files::new(), _lock: lock })
+        Ok(Workshop {
+            folder,
+            root,
+            scaffold,
+            sandbox,
+            sysroot,
+            world_files,
+            files: Files::new(),
+            #[cfg(test)]
+            open_gate: false,
+            _lock: lock,
+        })
     }
 
     /// Puts the files in their places and builds the runner.
@@ -218,6 +233,13 @@ impl Workshop {
     }
 
     fn put(&mut self, files: &Files, around: Around<'_>) -> Result<(), WorkshopError> {
+        #[cfg(test)]
+        let looks = !self.open_gate;
+        #[cfg(not(test))]
+        let looks = true;
+        if looks {
+            gate::look(files, &self.scaffold.name).map_err(|output| WorkshopError::DoesNotBuild { output })?;
+        }
         let folder = self.tree().join("envs").join(&self.scaffold.name);
         self.scaffold
             .put(&folder, files, around)
