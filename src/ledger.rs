@@ -24,6 +24,8 @@ const NOTHING: &str = "000000000000000000000000000000000000000000000000000000000
 const HEAD: &str = "{\"hash\":\"";
 const MIDDLE: &str = "\",\"entry\":";
 const HASH_LENGTH: usize = 64;
+/// More than any answer has.
+const ROOM_BYTES: usize = 1 << 19;
 
 /// The hash under which a long text is kept.
 pub type Blob = String;
@@ -359,6 +361,12 @@ pub enum LedgerError {
         /// Why.
         source: io::Error,
     },
+    /// Another process appends to it.
+    #[error("the run in {} is being worked on by another process\n(hint: wait for it to end, or stop it with Ctrl-C; then go on)", folder.display())]
+    Busy {
+        /// The run's folder.
+        folder: PathBuf,
+    },
     /// A line is not what was written.
     #[error("the ledger {} was changed at line {line}: {what}\n(hint: nothing after that line can be trusted; take the file from a copy, or start a new run)", path.display())]
     Changed {
@@ -381,20 +389,22 @@ impl Ledger {
         let failed = |source| LedgerError::Io { path: path.clone(), source };
         std::fs::create_dir_all(folder.join("blobs")).map_err(failed)?;
         let file = File::options().append(true).create_new(true).open(&path).map_err(failed)?;
+        claim(&file, folder)?;
         Ok(Ledger { folder: folder.to_owned(), file, entries: Vec::new(), last: NOTHING.to_owned(), torn_bytes: 0 })
     }
 
     /// Opens a ledger to go on. A last line that a crash cut off is removed; it was never acted upon.
     ///
     /// # Errors
-    /// If it can't be read or was changed.
+    /// If it can't be read or was changed, or another process has it open.
     pub fn open(folder: &Path) -> Result<Self, LedgerError> {
         let path = folder.join(FILE);
         let failed = |source| LedgerError::Io { path: path.clone(), source };
+        let file = File::options().append(true).open(&path).map_err(failed)?;
+        claim(&file, folder)?;
         let bytes = std::fs::read(&path).map_err(failed)?;
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
         let torn_bytes = (bytes.len() - whole) as u64;
-        let file = File::options().append(true).open(&path).map_err(failed)?;
         if torn_bytes > 0 {
             file.set_len(whole as u64).map_err(failed)?;
         }
@@ -449,6 +459,31 @@ impl Ledger {
         Ok(name)
     }
 
+    /// Takes room on the disk for an answer, before it is asked for: what was paid for can then be kept.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn put_room_aside(&self) -> Result<(), LedgerError> {
+        let path = self.room();
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![0; ROOM_BYTES])?;
+            file.sync_all()
+        });
+        written.map_err(|source| {
+            let _ = std::fs::remove_file(&path);
+            LedgerError::Io { path, source }
+        })
+    }
+
+    /// Gives the room back.
+    pub fn use_room(&self) {
+        let _ = std::fs::remove_file(self.room());
+    }
+
+    fn room(&self) -> PathBuf {
+        self.folder.join("blobs/room")
+    }
+
     /// A text that was kept.
     ///
     /// # Errors
@@ -478,6 +513,15 @@ pub fn blob(folder: &Path, name: &str) -> Result<String, LedgerError> {
         return Err(changed("its text does not have the hash that is its name"));
     }
     Ok(text)
+}
+
+/// Makes this process the only one that appends, until it ends, however it ends.
+fn claim(file: &File, folder: &Path) -> Result<(), LedgerError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(std::fs::TryLockError::WouldBlock) => Err(LedgerError::Busy { folder: folder.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(LedgerError::Io { path: folder.join(FILE), source }),
+    }
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, String), LedgerError> {
@@ -555,11 +599,24 @@ mod tests {
         ledger.append(started()).unwrap();
         let name = ledger.keep("a hint").unwrap();
         ledger.append(Event::Hint { text: name.clone() }).unwrap();
+        drop(ledger);
         let mut ledger = Ledger::open(folder.path()).unwrap();
         assert_eq!(ledger.entries.len(), 2);
         assert_eq!(ledger.blob(&name).unwrap(), "a hint");
         ledger.append(Event::Finished).unwrap();
         assert_eq!(Ledger::read(folder.path()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_ledger_that_is_open_is_not_opened_again_and_can_still_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::create(folder.path()).unwrap();
+        ledger.append(started()).unwrap();
+        let again = Ledger::open(folder.path()).err().unwrap();
+        assert!(again.to_string().contains("another process"), "{again}");
+        assert_eq!(Ledger::read(folder.path()).unwrap().len(), 1);
+        drop(ledger);
+        Ledger::open(folder.path()).unwrap();
     }
 
     #[test]
@@ -591,6 +648,7 @@ mod tests {
         let mut ledger = Ledger::create(folder.path()).unwrap();
         ledger.append(started()).unwrap();
         ledger.append(Event::Finished).unwrap();
+        drop(ledger);
         let path = folder.path().join(FILE);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, &text[..text.len() - 9]).unwrap();

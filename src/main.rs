@@ -2,6 +2,9 @@
 
 mod agent;
 mod carried;
+#[cfg(test)]
+#[path = "../tests/cheats/mod.rs"]
+mod cheats;
 mod commands;
 mod config;
 mod converge;

@@ -7,6 +7,7 @@ use crate::exit::Failure;
 use crate::ledger::{Entry, Event, FILE, Ledger, Started, StopReason};
 use lockstep_harness::manifest::Manifest;
 use lockstep_harness::reference::cache_folder;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// One run, as its ledger tells.
@@ -78,7 +79,8 @@ impl Run {
         let at = |entry: &Entry| entry.at.parse::<jiff::Timestamp>().map_or(0, |at| at.as_millisecond());
         let spans = self.entries.windows(2).filter(|pair| !matches!(pair[1].event, Event::Resumed { .. }));
         // A clock that went back is no time gained.
-        spans.map(|pair| (at(&pair[1]) - at(&pair[0])).max(0) as f64 / 60_000.0).sum()
+        // The sum of nothing is -0.0.
+        0.0 + spans.map(|pair| (at(&pair[1]) - at(&pair[0])).max(0) as f64 / 60_000.0).sum::<f64>()
     }
 }
 
@@ -96,9 +98,32 @@ pub fn replays(manifest: &Manifest) -> PathBuf {
 pub fn runs_in(folder: &Path) -> Result<Vec<Run>, Failure> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
     let folders = entries.flatten().map(|entry| entry.path()).filter(|path| path.join(FILE).is_file());
-    let mut runs = folders.map(|path| Run::read(&path)).collect::<Result<Vec<_>, _>>()?;
+    // A run that was killed before its first line was written never began.
+    let began = |path: &PathBuf| !Ledger::read(path).is_ok_and(|entries| entries.is_empty());
+    let mut runs = folders.filter(began).map(|path| Run::read(&path)).collect::<Result<Vec<_>, _>>()?;
     runs.sort_by(|one, other| one.entries[0].at.cmp(&other.entries[0].at));
     Ok(runs)
+}
+
+/// Makes this process the only one that has a model write this environment, as long as what it returns lives: two would
+/// adopt their files into one folder. Replays change nothing there and need no claim.
+///
+/// # Errors
+/// If another process has it.
+pub fn claim(manifest: &Manifest) -> Result<File, Failure> {
+    let path = manifest.folder.join("env.toml");
+    let failed = |error: std::io::Error| Failure::usage(format!("{} can't be locked: {error}", path.display()));
+    let file = File::open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let name = &manifest.file.name;
+            Err(Failure::usage(format!(
+                "another run has a model write {name} right now\n(hint: wait for it to end, or stop it with Ctrl-C and go on with `lockstep resume`; `lockstep runs {name}` lists them)"
+            )))
+        }
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
 }
 
 /// The run with this name among the recordings or the replays of an environment, or the folder of one.
@@ -139,4 +164,40 @@ pub fn fresh(parent: &Path) -> Result<(String, PathBuf), Failure> {
         }
     }
     unreachable!("there are more numbers than folders")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_went_back_shortens_no_run_and_time_between_a_stop_and_a_resume_is_none_of_it() {
+        let at = ["10:00:00", "10:06:00", "09:00:00", "09:02:00", "23:00:00", "23:01:00"];
+        let started = r#"{"kind":"started","format":"lockstep/ledger/1","run":"r","environment":"e","workflow":"translate",
+            "backends":["rust"],"reference":["e","1","c"],"agent":"mailbox","model":"m","prompts":"","manifest":"","lockstep":"0",
+            "machine":"","seed":1,"budget":{"usd":1,"tokens":1,"rounds":1,"minutes":1,"attempts":1,"patience":1},"price":null,
+            "sandbox":"none"}"#;
+        let budget = r#"{"usd":1,"tokens":1,"rounds":1,"minutes":1,"attempts":1,"patience":1}"#;
+        let events = [
+            started.to_owned(),
+            r#"{"kind":"went_back","to_round":1}"#.into(),
+            r#"{"kind":"went_back","to_round":1}"#.into(),
+            r#"{"kind":"stopped","reason":"interrupted","words":""}"#.into(),
+            format!(r#"{{"kind":"resumed","torn_bytes":0,"budget":{budget}}}"#),
+            r#"{"kind":"finished"}"#.into(),
+        ];
+        let entries: Vec<Entry> = events
+            .iter()
+            .zip(at)
+            .map(|(event, at)| Entry {
+                number: 0,
+                at: format!("2026-11-25T{at}Z"),
+                before: String::new(),
+                event: serde_json::from_str(event).unwrap(),
+            })
+            .collect();
+        let Event::Started(started) = entries[0].event.clone() else { panic!() };
+        let run = Run { folder: PathBuf::new(), started: *started, entries };
+        assert_eq!(run.minutes(), 6.0 + 0.0 + 2.0 + 1.0);
+    }
 }

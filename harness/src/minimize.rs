@@ -11,12 +11,16 @@ use crate::side::{Play, SideError, Source};
 use crate::trace::{StartState, Trace};
 use lockstep_core::wire::Mode;
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 /// Reference steps that a search may cost by default.
 pub const BUDGET_STEPS: u64 = 1_000;
 
 /// Times that a minimal trace must diverge before it is not called flaky.
 const CONFIRMATIONS: usize = 3;
+
+/// How long a search waits for a side that hangs or dies, in sum: a side that never answers costs its deadline each time.
+const LOST_MAX: Duration = Duration::from_secs(15);
 
 /// A trace that was shrunk.
 #[derive(Debug, Clone)]
@@ -58,10 +62,22 @@ pub fn minimize(
     let spent_before = pair.reference.steps_played;
     let kind = divergence.kind();
     let best = trace.truncated(divergence.steps_needed());
-    let mut search =
-        Search { pair, kind, best, divergence, limit: spent_before + budget_steps, seen: HashSet::new(), noise: 1 };
+    let mut search = Search {
+        pair,
+        kind,
+        best,
+        divergence,
+        limit: spent_before + budget_steps,
+        lost: Duration::ZERO,
+        seen: HashSet::new(),
+        noise: 1,
+    };
     // The short repro costs a few steps and tells the most, so it is made while there is budget for certain.
+    let (began, fails) = (Instant::now(), search.divergence.is_failure());
     let mut short = search.teleport()?;
+    if fails {
+        search.lost += began.elapsed();
+    }
     search.lower_everything()?;
     search.delete_chunks()?;
     search.lower_chunks()?;
@@ -75,7 +91,8 @@ pub fn minimize(
     }
     let (trace, mut divergence, kind) = (search.best, search.divergence, search.kind);
     let mut flaky = false;
-    for _ in 0..CONFIRMATIONS {
+    let confirmations = if search.lost > LOST_MAX { 1 } else { CONFIRMATIONS };
+    for _ in 0..confirmations {
         match pair.check(&trace)? {
             Verdict::Diverged(again) if again.kind() == kind => divergence = again,
             _ => flaky = true,
@@ -109,6 +126,8 @@ struct Search<'a> {
     best: Trace,
     divergence: Box<Divergence>,
     limit: u64,
+    /// Time that went by until a side failed.
+    lost: Duration,
     seen: HashSet<String>,
     noise: u64,
 }
@@ -119,7 +138,12 @@ impl Search<'_> {
         if !self.affords(trace.steps()) || !self.seen.insert(key(&trace)) {
             return Ok(false);
         }
-        match self.pair.check(&trace) {
+        let began = Instant::now();
+        let verdict = self.pair.check(&trace);
+        if matches!(&verdict, Ok(Verdict::Diverged(divergence)) if divergence.is_failure()) {
+            self.lost += began.elapsed();
+        }
+        match verdict {
             Ok(Verdict::Diverged(divergence)) if divergence.kind() == self.kind => {
                 self.best = trace.truncated(divergence.steps_needed());
                 self.divergence = divergence;
@@ -385,7 +409,7 @@ impl Search<'_> {
     /// Whether there is budget for so many steps, and after them for confirming the result and finding its row.
     fn affords(&self, steps: usize) -> bool {
         let after = self.best.steps() * (CONFIRMATIONS + self.pair.configuration.grains.len());
-        self.pair.reference.steps_played + (steps + after) as u64 <= self.limit
+        self.lost <= LOST_MAX && self.pair.reference.steps_played + (steps + after) as u64 <= self.limit
     }
 
     fn is_spent(&self) -> bool {

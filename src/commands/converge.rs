@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 use crate::ledger::{Budget, Event, FORMAT, Ledger, Started, hash};
 use crate::project::{Project, ReferenceOptions, known};
 use crate::prompt::{Context, SourceFile, plan_prompt, prompt_set_hash, sources, stripped_manifest};
-use crate::run_dir::{Outcome, Run, find, fresh, recordings, replays, runs_in};
+use crate::run_dir::{Outcome, Run, claim, find, fresh, recordings, replays, runs_in};
 use crate::sandbox::Sandbox;
 use crate::terminal::{Progress, agreed, diverged};
 use crate::workshop::Workshop;
@@ -124,6 +124,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return estimate(&project, &arguments, &backends);
     }
     let recording = recording(&project, &arguments)?;
+    let _claim = if recording.is_none() { Some(claim(manifest)?) } else { None };
     let stop = Stop::on_signals().map_err(|error| Failure::usage(error.to_string()))?;
     let mut progress = Progress::new(arguments.json);
     let sandbox = sandbox(arguments.no_sandbox)?;
@@ -136,8 +137,9 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         progress.say(&introduction(run));
     }
     let sandbox_words = sandbox.mechanism().name().to_owned();
-    let (reference, prepared) = reference(&project, &arguments.reference, arguments.agent.offline, &mut progress)?;
-    let sources = sources(&reference, &prepared.folder)?;
+    let prepared = reference(&project, &arguments.reference, arguments.agent.offline, &mut progress);
+    let (reference, prepared) = prepared.inspect_err(|_| drop(std::fs::remove_dir(&folder)))?;
+    let sources = sources(&reference, &prepared.folder).inspect_err(|_| drop(std::fs::remove_dir(&folder)))?;
     if recording.is_none() && !arguments.yes {
         let estimated = estimated(&project, &reference, &prepared, &sources, &backends, money.price.as_ref())?;
         consent(&estimated, budget.usd).inspect_err(|_| drop(std::fs::remove_dir(&folder)))?;

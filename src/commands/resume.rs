@@ -8,7 +8,7 @@ use crate::exit::{Exit, Failure};
 use crate::ledger::Ledger;
 use crate::project::{Project, ReferenceOptions};
 use crate::prompt::sources;
-use crate::run_dir::{Outcome, Run, find};
+use crate::run_dir::{Outcome, Run, claim, find};
 use crate::terminal::Progress;
 use crate::workshop::Workshop;
 use lockstep_harness::watch::{Stop, Watch};
@@ -60,6 +60,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
             known.started.run, manifest.file.name
         )));
     }
+    let _claim = claim(manifest)?;
     let stop = Stop::on_signals().map_err(|error| Failure::usage(error.to_string()))?;
     let mut progress = Progress::new(arguments.json);
     let agent = open(&arguments.agent, &known.started.run)?;

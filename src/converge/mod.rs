@@ -1,7 +1,7 @@
 //! The loop: a model writes, the harness judges, minimized divergences go back, until every backend is certified.
 
 mod estimate;
-mod judge;
+pub(crate) mod judge;
 mod machine;
 mod money;
 mod optimize;

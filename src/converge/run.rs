@@ -247,6 +247,7 @@ impl Loop<'_> {
         };
         let worst_usd = self.money.worst_usd(&request);
         let stored = self.ledger.keep(&format!("{}\n\n{}", prompt.system, prompt.stored))?;
+        self.ledger.put_room_aside()?;
         self.record(Event::Asked {
             round,
             role: role.to_string(),
@@ -256,7 +257,9 @@ impl Loop<'_> {
             worst_usd,
         })?;
         self.say(&format!("round {round:<3} {role} {module}: {} tokens", thousands(prompt.tokens)));
-        match self.agent.ask(&request, &mut self.progress, &self.stop) {
+        let answered = self.agent.ask(&request, &mut self.progress, &self.stop);
+        self.ledger.use_room();
+        match answered {
             Ok(answer) => {
                 let spent = self.money.spent(&answer.usage, answer.seconds);
                 self.say(&format!(
@@ -615,9 +618,11 @@ impl Loop<'_> {
     /// is never written over.
     fn adopts(&self) -> bool {
         let folder = &self.project.manifest.folder;
-        let blank =
-            |path: &String| std::fs::read_to_string(folder.join(path)).map_or(true, |text| text.trim().is_empty());
-        self.machine.started.recording.is_none() && self.machine.files.keys().all(blank)
+        // What a run that was killed in the midst of it has put there is its own.
+        let free = |(path, text): (&String, &String)| {
+            std::fs::read_to_string(folder.join(path)).map_or(true, |there| there.trim().is_empty() || there == *text)
+        };
+        self.machine.started.recording.is_none() && self.machine.files.iter().all(free)
     }
 
     pub(super) fn say(&mut self, line: &str) {

@@ -515,7 +515,8 @@ mod tests {
                 seen += 1;
             }
         };
-        for environment in std::fs::read_dir(clone.join("envs")).unwrap().flatten() {
+        let folders = ["envs", "held_out"].map(|folder| std::fs::read_dir(clone.join(folder)).unwrap().flatten());
+        for environment in folders.into_iter().flatten() {
             let name = environment.file_name().to_string_lossy().into_owned();
             look_in(&environment.path(), &name);
             for run in std::fs::read_dir(environment.path().join("recordings")).into_iter().flatten().flatten() {

@@ -228,6 +228,12 @@ impl Workshop {
             .map_err(|source| WorkshopError::Io { path: core, source })
     }
 
+    /// Runs what was built without a sandbox from here on, to see what it keeps from a candidate.
+    #[cfg(test)]
+    pub fn open_sandbox(&mut self) {
+        self.sandbox = Sandbox::none();
+    }
+
     fn tree(&self) -> PathBuf {
         self.folder.join("tree")
     }

@@ -198,7 +198,6 @@ impl Scaffold {
                     let _ = writeln!(text, "pub use {module}::{item};");
                 }
             }
-            let _ = writeln!(text, "lockstep_core::export_env!({});", self.rules);
         }
         text
     }

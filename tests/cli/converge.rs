@@ -268,9 +268,18 @@ fn a_run_that_was_killed_or_interrupted_goes_on_and_pays_for_nothing_twice() {
     let empty = Empty::new("converge-killed");
     let mut running = empty.converge(&["--seed", "7"]);
     empty.request(1);
+    let run = empty.run();
+    // While it waits, nobody else writes this environment or goes on with this run.
+    empty.converge(&["--seed", "8"]).wait().ends(2).says("another run has a model write counter right now");
+    empty.resume(&run).wait().ends(2).says("another run has a model write counter right now");
     running.kill();
     running.wait();
-    let run = empty.run();
+    // One that was killed before its first line never began.
+    let never = empty.folder.join("recordings/2026-01-01-1");
+    std::fs::create_dir(&never).unwrap();
+    std::fs::write(never.join("ledger.jsonl"), "{\"hash\":\"").unwrap();
+    command(&["runs", &empty.folder.display().to_string()]).run().ends(0).says("0 of 1 runs converged");
+    std::fs::remove_dir_all(never).unwrap();
     // The request stands; it is answered while nobody waits.
     empty.answer(1, &plan());
     let running = empty.resume(&run);
@@ -295,6 +304,82 @@ fn a_run_that_was_killed_or_interrupted_goes_on_and_pays_for_nothing_twice() {
     assert_eq!((kinds["answered"], kinds["certified"], kinds["finished"]), (2, 1, 1), "{kinds:?}");
     let again = empty.resume(&run);
     again.wait().ends(2).says("has converged");
+}
+
+/// Copies a folder of files and folders.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let place = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &place)
+        } else {
+            std::fs::copy(entry.path(), place).map(drop).unwrap()
+        }
+    }
+}
+
+#[test]
+#[ignore = "goes on from each of some 20 entries, each time to the certificate: minutes"]
+fn a_run_goes_on_from_every_entry_of_its_ledger_to_the_same_end() {
+    let mut empty = Empty::new("converge-every");
+    let wrong = source("src/rules.rs").replace("state.tick.wrapping_add(1)", "state.tick.wrapping_add(2)");
+    let mut files = all_files();
+    files[2].1 = wrong;
+    let answers = [plan(), whole(&files), whole(&[("src/rules.rs", source("src/rules.rs"))])];
+    let running = empty.converge(&["--seed", "7"]);
+    for (round, answer) in (1..).zip(&answers) {
+        empty.answer(round, answer);
+    }
+    running.wait().ends(0).says("converged in 3 rounds").says("adopted");
+    let run = empty.run();
+    let kept = tempfile::tempdir().unwrap();
+    let folder = empty.folder.join("recordings").join(&run);
+    copy(&folder, kept.path());
+    let text = std::fs::read_to_string(folder.join("ledger.jsonl")).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let hash = |folder: &Path| {
+        let text = std::fs::read_to_string(folder.join("final/certificate.json")).unwrap();
+        let certificate: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (certificate["candidate"].clone(), certificate["provenance"].clone(), certificate["backend"].clone())
+    };
+    let expected = hash(&folder);
+    for kept_lines in 1..lines.len() {
+        // Killed while it wrote the next line; what it did before it would have written it is done.
+        std::fs::remove_dir_all(&folder).unwrap();
+        copy(kept.path(), &folder);
+        let next = lines[kept_lines];
+        std::fs::write(folder.join("ledger.jsonl"), lines[..kept_lines].concat() + &next[..next.len() / 2]).unwrap();
+        if kept_lines % 2 == 1 {
+            // In the midst of taking the files over.
+            std::fs::remove_file(empty.folder.join("src/state.rs")).unwrap();
+        }
+        empty.mailbox = tempfile::tempdir().unwrap();
+        let answered = lines[..kept_lines].iter().filter(|line| line.contains("\"kind\":\"answered\"")).count();
+        let running = empty.resume(&run);
+        for (round, answer) in (1..).zip(&answers).skip(answered) {
+            empty.answer(round, answer);
+        }
+        running.wait().ends(0).says("converged in 3 rounds");
+        let asked = std::fs::read_dir(empty.mailbox())
+            .unwrap()
+            .flatten()
+            .flat_map(|inbox| std::fs::read_dir(inbox.path()).unwrap());
+        let asked = asked.flatten().filter(|file| file.file_name().to_string_lossy().ends_with(".md"));
+        let asked = asked.filter(|file| file.file_name().to_string_lossy().starts_with("request-")).count();
+        assert_eq!(asked, answers.len() - answered, "after {kept_lines} lines: {next}");
+        let kinds = kinds(&events(&empty.folder, &run));
+        assert_eq!(
+            (kinds["answered"], kinds["certified"], kinds["finished"]),
+            (3, 1, 1),
+            "after {kept_lines}: {kinds:?}"
+        );
+        assert_eq!(hash(&folder), expected, "after {kept_lines} lines: {next}");
+        for path in ["src/world.rs", "src/state.rs", "src/rules.rs"] {
+            let places = [empty.folder.join(path), folder.join("final").join(path)];
+            assert!(places.iter().all(|place| std::fs::read_to_string(place).unwrap() == source(path)), "{path}");
+        }
+    }
 }
 
 #[test]

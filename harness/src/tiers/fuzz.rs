@@ -80,7 +80,7 @@ pub fn run(stage: &mut Stage<'_>, budget: Budget) -> Result<TierReport, SideErro
             Budget::Steps(steps) => report.counts.live_free_running >= steps,
             Budget::Time(time) => began.elapsed() >= time,
         };
-        if spent || stage.stop.asked() || report.findings.len() >= stage.findings_max {
+        if spent || stage.stop.asked() || report.has_enough(stage) {
             report.stopped = stage.stop.asked();
             break Ok(());
         }

@@ -6,7 +6,7 @@
 use super::policy::Noise;
 use super::pool::Pool;
 use super::property::no_injection;
-use super::{Check, CheckOutcome, Stage, TierReport, forced, hunt};
+use super::{Check, CheckOutcome, Stage, Taken, TierReport, forced, hunt};
 use crate::manifest::{Action, Configuration, ToleranceMode};
 use crate::side::SideError;
 use crate::sides::open_pair;
@@ -52,7 +52,7 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
     stage.watch.begin(&format!("{} interaction", configuration.name), pairs.len() as u64);
     let mut covered = 0;
     for (first, a, second, b) in pairs {
-        if stage.stop.asked() || report.findings.len() >= stage.findings_max {
+        if stage.stop.asked() || report.has_enough(stage) {
             report.stopped |= stage.stop.asked();
             break;
         }
@@ -70,7 +70,7 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
                 trace.tokens.extend(std::iter::repeat_n(token, configuration.tokens_per_step()));
             }
             taken &= match &mut forced {
-                None => hunt(stage, &mut pair, &mut report, &trace)?,
+                None => hunt(stage, &mut pair, &mut report, &trace)? == Taken::Yes,
                 Some(tolerances) => not_refused(forced::one_trace(stage, &mut pair, &mut report, tolerances, &trace))?,
             };
         }

@@ -30,6 +30,10 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a tier waits for a backend that hangs or dies, in sum, before it goes no further.
+const LOST_MAX: Duration = Duration::from_secs(20);
 
 /// The tiers in the order in which they run; those that this version can't run yet are listed as such.
 pub const TIERS: [(&str, Option<&str>); 7] = [
@@ -174,6 +178,19 @@ pub struct TierReport {
     pub tolerances_used: BTreeMap<String, f64>,
     /// It was stopped before its end.
     pub stopped: bool,
+    /// Time that went by until the backend hung or died.
+    pub lost: Duration,
+}
+
+/// What came of a trace that starts in a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Both sides took the state.
+    Yes,
+    /// The reference refuses it, or what is played from it.
+    NotByReference,
+    /// The reference takes it and the backend does not.
+    NotByBackend,
 }
 
 impl TierReport {
@@ -190,7 +207,13 @@ impl TierReport {
             buckets: BTreeMap::new(),
             tolerances_used: BTreeMap::new(),
             stopped: false,
+            lost: Duration::ZERO,
         }
+    }
+
+    /// Whether a tier need not look for more: so many kinds were found, or the backend hung and died for so long.
+    pub(crate) fn has_enough(&self, stage: &Stage<'_>) -> bool {
+        self.findings.len() >= stage.findings_max || self.lost > LOST_MAX
     }
 
     /// Notes a check that could not be made.
@@ -278,23 +301,28 @@ pub(crate) fn shrink_if_new(
     Ok(())
 }
 
-/// Plays a trace and shrinks what it shows; false if a side refuses its start.
+/// Plays a trace and shrinks what it shows.
 pub(crate) fn hunt(
     stage: &mut Stage<'_>,
     pair: &mut Pair,
     report: &mut TierReport,
     trace: &Trace,
-) -> Result<bool, SideError> {
+) -> Result<Taken, SideError> {
+    let began = Instant::now();
     match pair.check(trace) {
         Ok(Verdict::Agree) => report.counts.live_teacher_forced += trace.steps() as u64,
         Ok(Verdict::Known(name)) => *report.known.entry(name).or_default() += 1,
         Ok(Verdict::Diverged(divergence)) => {
+            if divergence.is_failure() {
+                report.lost += began.elapsed();
+            }
             let tier = report.tier;
             shrink_if_new(stage, pair, tier, report, trace, divergence)?;
         }
-        Err(SideError::Refused { .. }) => return Ok(false),
-        Err(SideError::BadRequest { role, .. }) if role == pair.reference.role => return Ok(false),
+        Err(SideError::Refused { role, .. }) if role != pair.reference.role => return Ok(Taken::NotByBackend),
+        Err(SideError::Refused { .. }) => return Ok(Taken::NotByReference),
+        Err(SideError::BadRequest { role, .. }) if role == pair.reference.role => return Ok(Taken::NotByReference),
         Err(error) => return Err(error),
     }
-    Ok(true)
+    Ok(Taken::Yes)
 }
