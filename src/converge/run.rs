@@ -179,7 +179,7 @@ impl Loop<'_> {
                 Ok(Event::WentBack { to_round })
             }
             Do::Seal(backend) => {
-                let source = self.workshop.source()?;
+                let source = self.workshop.source(&self.machine.files)?;
                 let failed = |error: std::io::Error| Failure::usage(error.to_string());
                 let (salt, seed) = seal(&source).map_err(failed)?;
                 Ok(Event::Sealed { backend, candidate: source.hash, salt, seed: format!("{seed:#x}") })
@@ -505,7 +505,7 @@ impl Loop<'_> {
             // A resumed run judges again: the certificate rests on what was seen, not on a note of it.
             return self.judge(backend, &[], true);
         };
-        let source = self.workshop.source()?;
+        let source = self.workshop.source(&self.machine.files)?;
         if source.hash != candidate {
             return Err(Failure::bug("the candidate changed between its seal and its certificate"));
         }

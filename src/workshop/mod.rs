@@ -103,7 +103,6 @@ pub struct Workshop {
     sandbox: Sandbox,
     sysroot: PathBuf,
     world_files: BTreeSet<PathBuf>,
-    files: Files,
     /// Whether source that names more than rules may is refused; tests open it to see what stands behind.
     #[cfg(test)]
     pub open_gate: bool,
@@ -145,7 +144,6 @@ impl Workshop {
             sandbox,
             sysroot,
             world_files,
-            files: Files::new(),
             #[cfg(test)]
             open_gate: false,
             _lock: lock,
@@ -218,13 +216,13 @@ impl Workshop {
         self.sandbox.command(&confinement, &[runner.display().to_string()])
     }
 
-    /// What a certificate says of the candidate that was built last.
+    /// What a certificate says of a candidate of these files.
     ///
     /// # Errors
     /// If the source can't be read.
-    pub fn source(&self) -> Result<Source, WorkshopError> {
+    pub fn source(&self, files: &Files) -> Result<Source, WorkshopError> {
         let core = self.root.join("harness/core");
-        hash_candidate(&self.files, &core, &self.root.join("Cargo.toml"))
+        hash_candidate(files, &core, &self.root.join("Cargo.toml"))
             .map_err(|source| WorkshopError::Io { path: core, source })
     }
 
@@ -250,7 +248,6 @@ impl Workshop {
         self.scaffold
             .put(&folder, files, around)
             .map_err(|source| WorkshopError::Io { path: folder.clone(), source })?;
-        self.files = files.clone();
         Ok(())
     }
 

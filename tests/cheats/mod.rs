@@ -363,7 +363,7 @@ fn a_seed_table_wins_on_its_seed_and_fails_on_sealed_ones() {
     let known = court.judge(&built, &["rollout"], 0x7E57);
     assert!(known.agrees, "it is not right on its own seed either:\n{}", found(&known));
     // As `converge` and `certify` draw seeds: after the candidate stands.
-    let candidate = court.workshop.source().expect("it was just built").hash;
+    let candidate = court.workshop.source(&files).expect("it was just built").hash;
     let seed = sealed_seed(&candidate, "a salt that did not exist before");
     caught("a_seed_table", &court.judge(&built, &["rollout"], seed), "rollout: state tick");
 }
