@@ -2,9 +2,9 @@
 
 use super::print_json;
 use crate::exit::{Exit, Failure};
-use crate::new::{Draws, Proposal, Request, Source, propose, write};
+use crate::new::{Draws, Proposal, Request, Source, propose, typescript, write};
 use crate::terminal::{Progress, agreed};
-use lockstep_harness::reference::{PrepareError, find_tools, sdk_folder};
+use lockstep_harness::reference::{PrepareError, Tool, Tools, find_tools, sdk_folder};
 use lockstep_harness::report::thousands;
 use lockstep_harness::watch::Watch;
 use serde_json::json;
@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 /// Take an environment of your own, or one of Gymnasium's, and write what Lockstep needs beside it
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lockstep new my_env --from my_env.py:MyEnv\n  lockstep new --gymnasium CliffWalking-v1\n\nThe environment is played with random actions for some seconds. What changes is its state; env.toml lists it, the observation and the bounds of lists, and reference/adapter.py reads it. Both are plain text and yours to change. The environment itself is not touched, and no clone of Lockstep is needed.\n\nThen: lockstep check my_env"
+    after_help = "Examples:\n  lockstep new my_env --from my_env.py:MyEnv\n  lockstep new my_env --from my_env.ts:MyEnv\n  lockstep new --gymnasium CliffWalking-v1\n\nThe environment is played with random actions for some seconds. What changes is its state; env.toml lists it, the observation and the bounds of lists, and the adapter in reference/ reads it. Both are plain text and yours to change. The environment itself is not touched, and no clone of Lockstep is needed.\n\nThen: lockstep check my_env"
 )]
 pub struct Arguments {
     /// The folder to write; its name is the environment's [default: from the class or the id]
     #[arg(value_name = "NAME")]
     name: Option<PathBuf>,
-    /// The class: a file or module, a colon, and its name
-    #[arg(long, value_name = "FILE.py:CLASS", required_unless_present = "gymnasium", conflicts_with = "gymnasium")]
+    /// The class: a file (.py, .ts, .js) or module, a colon, and its name
+    #[arg(long, value_name = "FILE:CLASS", required_unless_present = "gymnasium", conflicts_with = "gymnasium")]
     from: Option<String>,
     /// The id of an environment of Gymnasium that is written in Python
     #[arg(long, value_name = "ID")]
@@ -87,16 +87,6 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         )));
     }
     let tools = find_tools(arguments.python.as_deref());
-    let python = tools.python.ok_or_else(|| match &arguments.python {
-        Some(path) => Failure {
-            exit: Exit::ReferenceUnavailable,
-            message: format!(
-                "{} is no Python that runs\n(hint: name the interpreter itself, such as .venv/bin/python)",
-                path.display()
-            ),
-        },
-        None => PrepareError::NoTool { reference: name.clone(), tool: "Python 3".into() }.into(),
-    })?;
     let request = Request {
         source,
         folder: here.clone(),
@@ -110,10 +100,17 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     // A clone is one's own only when one stands in it.
     let clone = here.ancestors().map(|folder| folder.join("references/sdk")).find(|folder| folder.is_dir());
     let sdk = sdk_folder(&clone.unwrap_or_default())?;
-    progress.begin(&format!("playing it with {} for some {} s", python.version, request.seconds), 0);
-    let proposal = propose(&request, &python, &sdk);
-    progress.end();
-    let proposal = proposal?;
+    let mut interpreter = None;
+    let proposal = if typescript::entry(&request).is_some() {
+        typescript::propose(&request, &tools, &sdk, &name, &mut progress)?
+    } else {
+        let python = python(tools, arguments.python.as_deref(), &name)?;
+        progress.begin(&format!("playing it with {} for some {} s", python.version, request.seconds), 0);
+        let proposal = propose(&request, &python, &sdk);
+        progress.end();
+        interpreter = Some(python.path);
+        proposal?
+    };
     write(&folder, &name, &request, &proposal)?;
     let shown = folder.strip_prefix(&here).unwrap_or(&folder);
     if arguments.json {
@@ -124,7 +121,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
             "environment": name, "folder": folder, "class": proposal.class, "fields": fields, "bounds": bounds,
             "constants": proposal.constants, "left_out": proposal.left_out, "draws": proposal.level, "why": proposal.why,
             "used": proposal.used, "inject": proposal.put.is_some(), "steps": proposal.steps, "episodes": proposal.episodes,
-            "python": python.path,
+            "python": interpreter,
         }))?;
         return Ok(Exit::Agree);
     }
@@ -133,6 +130,20 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let option = arguments.python.map_or(String::new(), |path| format!(" --python {}", path.display()));
     anstream::println!("  next       lockstep check {}{option}", shown.display());
     Ok(Exit::Agree)
+}
+
+/// The interpreter that the environment runs in.
+fn python(tools: Tools, asked: Option<&Path>, name: &str) -> Result<Tool, Failure> {
+    tools.python.ok_or_else(|| match asked {
+        Some(path) => Failure {
+            exit: Exit::ReferenceUnavailable,
+            message: format!(
+                "{} is no Python that runs\n(hint: name the interpreter itself, such as .venv/bin/python)",
+                path.display()
+            ),
+        },
+        None => PrepareError::NoTool { reference: name.to_owned(), tool: "Python 3".into() }.into(),
+    })
 }
 
 /// What was found, in a few lines.
@@ -205,7 +216,7 @@ fn default_name(source: &Source) -> String {
         Source::From(entry) => {
             let file = entry.rsplit_once(':').map_or(entry.as_str(), |(file, _)| file);
             let path = Path::new(file);
-            let stem = if file.ends_with(".py") {
+            let stem = if [".py", ".ts", ".js"].iter().any(|end| file.ends_with(end)) {
                 path.file_stem().and_then(|stem| stem.to_str())
             } else {
                 file.rsplit('.').next()

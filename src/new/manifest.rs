@@ -26,7 +26,7 @@ pub(super) fn env_toml(name: &str, request: &Request, proposal: &Proposal) -> St
     text.push_str(&action(proposal));
     text.push_str(&draws(proposal));
     text.push_str(
-        "\n[reward]\ndtype = \"f64\"                      # a float of Python\n\n# What changed while it was played.\n",
+        "\n[reward]\ndtype = \"f64\"                      # a double\n\n# What changed while it was played.\n",
     );
     for field in &proposal.canonical {
         let words = proposal.words.get(&field.name);

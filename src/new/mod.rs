@@ -7,6 +7,7 @@ mod adapter;
 mod manifest;
 mod pages;
 mod proposal;
+pub mod typescript;
 
 pub use adapter::pin;
 pub use proposal::{Draws, Proposal, Request, Source, propose};
@@ -34,10 +35,18 @@ pub fn write(folder: &Path, name: &str, request: &Request, proposal: &Proposal) 
         ("README.md", pages::readme(name, request, proposal)),
         (".lockstepignore", pages::IGNORE.to_owned()),
         ("traces/README.md", pages::TRACES.to_owned()),
-        ("reference/adapter.py", adapter::adapter_py(folder, request, proposal)),
-        ("reference/reference.toml", adapter::reference_toml(name, folder, request, proposal)),
     ];
-    for (path, text) in files {
+    let own = match typescript::entry(request) {
+        Some(_) => [
+            ("reference/adapter.mjs", typescript::adapter_mjs(proposal)),
+            ("reference/reference.toml", typescript::reference_toml(name, folder, proposal)),
+        ],
+        None => [
+            ("reference/adapter.py", adapter::adapter_py(folder, request, proposal)),
+            ("reference/reference.toml", adapter::reference_toml(name, folder, request, proposal)),
+        ],
+    };
+    for (path, text) in files.into_iter().chain(own) {
         let path = whole.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap_or(whole.path())).map_err(failed)?;
         std::fs::write(path, text).map_err(failed)?;

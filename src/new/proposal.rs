@@ -198,6 +198,15 @@ pub fn propose(request: &Request, python: &Tool, sdk: &Path) -> Result<Proposal,
     let Ok(value) = serde_json::from_str::<Value>(&text) else {
         return Err(no_answer(request, &status.to_string(), &std::fs::read(&log).unwrap_or_default()));
     };
+    told(value)
+}
+
+/// A proposal from the text of an answer; none if there is no answer.
+pub(super) fn answer_of(text: &str) -> Result<Option<Proposal>, Failure> {
+    serde_json::from_str::<Value>(text).ok().map(told).transpose()
+}
+
+fn told(value: Value) -> Result<Proposal, Failure> {
     if value["ok"] == Value::Bool(true) {
         return serde_json::from_value(value).map_err(|error| Failure::bug(format!("the proposal: {error}")));
     }

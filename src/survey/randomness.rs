@@ -40,9 +40,11 @@ pub fn randomness(reference: &Reference, prepared: &Prepared, tools: &Tools) -> 
         .values()
         .flat_map(|adapter| &adapter.argv)
         .filter_map(|text| text.strip_prefix("{here}/"));
-    let adapters: Vec<PathBuf> = adapters.map(|path| reference.folder.join(path)).collect();
-    let taken_over =
-        adapters.iter().any(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains("lockstep_sdk.gym")));
+    // One in TypeScript or for Node is copied beside what it imports.
+    let copied = ["adapter.mjs", "adapter.ts"].map(|name| reference.folder.join(name)).into_iter();
+    let adapters: Vec<PathBuf> = adapters.map(|path| reference.folder.join(path)).chain(copied).collect();
+    let takes_over = |text: String| text.contains("lockstep_sdk.gym") || text.contains("/own.mjs");
+    let taken_over = adapters.iter().any(|path| std::fs::read_to_string(path).is_ok_and(takes_over));
     let files: Vec<PathBuf> = reference
         .file
         .model_may_read

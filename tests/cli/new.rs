@@ -218,3 +218,71 @@ fn a_failure_in_check_shows_the_line_of_the_environment_and_not_that_of_the_sdk(
     let at = broken.lines().position(|line| line.contains("[][")).expect("it is there") + 1;
     run.says(&format!("game.py:{at}  self.tick += [][self.tick - 30]"));
 }
+
+/// A game in TypeScript with syntax that has to be translated: a property made by the constructor, a type, an enum.
+const TIDE: &str = r#"import { Boat } from "./boat";
+
+export enum Phase { Ebb, Flood }
+export interface Look { level: number; boats: number[] }
+
+export class Tide {
+    readonly nActions = 3;
+    level = 0;
+    tick = 0;
+    phase: Phase = Phase.Ebb;
+    boats: Boat[] = [];
+    wake: number[] = [];
+
+    constructor(private options: { high?: number } = {}) {}
+
+    reset(): Look {
+        this.level = this.tick = 0;
+        this.phase = Phase.Ebb;
+        this.boats = [new Boat(Math.random()), new Boat(Math.random())];
+        this.wake = [];
+        return this.look();
+    }
+
+    look(): Look {
+        return { level: this.level / (this.options.high ?? 9), boats: this.boats.map((boat) => boat.x) };
+    }
+
+    step(action: number): [Look, number, boolean, boolean] {
+        this.tick += 1;
+        this.level = Math.max(0, this.level + (action - 1) + (this.phase === Phase.Flood ? 1 : 0));
+        if (action === 0) this.wake = [...this.wake, this.tick].slice(-1 - Math.floor(Math.random() * 5));
+        for (const boat of this.boats) boat.drift(Math.random() - 0.5);
+        if (this.tick % 7 === 0) this.phase = this.phase === Phase.Ebb ? Phase.Flood : Phase.Ebb;
+        return [this.look(), this.boats[0]!.x, this.level >= (this.options.high ?? 9), this.tick >= 50];
+    }
+}
+"#;
+
+const BOAT: &str = "export class Boat {\n    constructor(public x: number) {}\n    drift(by: number): void {\n        this.x += by;\n    }\n}\n";
+
+#[test]
+fn new_takes_a_class_in_typescript_and_a_failure_in_check_shows_its_line() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    written(folder.path(), "tide.ts", TIDE);
+    written(folder.path(), "boat.ts", BOAT);
+    let new = |more: &[&str]| outside(folder.path(), &[&["new", "--seconds", "0.5", "--from"], more].concat()).run();
+    new(&["tide.ts:Tides"]).ends(3).says("exports no Tides").says("it exports Tide");
+    new(&["tides.ts:Tide"]).ends(3).says("there is no file");
+    new(&["tide.ts:Tide", "--options", "{\"high\": 12}"])
+        .ends(0)
+        .says("state      level i32, tick i32, phase i32, boats_x f64[2], wake i32[16], wake_count u32, capacity u32")
+        .says("bound      wake has room for 16; more ends the episode and is counted in `capacity`")
+        .says("Math.random: served")
+        .says("readable   tide.ts, boat.ts");
+    let run = outside(folder.path(), &["check", "tide"]).run().ends(0);
+    run.says("the adapter of tide keeps its promises")
+        .says("random numbers that Lockstep takes over:")
+        .says("tide.ts:19  Math.random");
+    // Translated anew, because the source is another one.
+    written(
+        folder.path(),
+        "boat.ts",
+        &BOAT.replace("this.x += by;", "if (this.x > 0.9) throw new Error(\"aground\");\n        this.x += by;"),
+    );
+    outside(folder.path(), &["check", "tide"]).run().ends(3).says("aground").says("boat.ts:4  if (this.x > 0.9) throw");
+}

@@ -270,6 +270,13 @@ fn hash(reference: &Reference, tools: &Tools, commands: &str) -> io::Result<Stri
             state.update(&bytes);
         }
     }
+    // What is compiled from files of the user elsewhere is compiled anew when one of them changes.
+    for path in reference.file.model_may_read.iter().filter(|entry| !entry.starts_with('{')) {
+        let path = reference.folder.join(path);
+        if !path.starts_with(&reference.folder) || path.components().any(|part| part.as_os_str() == "..") {
+            state.update(std::fs::read(path).unwrap_or_default());
+        }
+    }
     Ok(state.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
