@@ -350,7 +350,7 @@ fn a_buffer_that_lanes_share_is_refused_in_the_source_and_breaks_a_claim() {
 }
 
 #[test]
-#[ignore = "a build and a judgement of some 4 s CPU; its kind is planted in harness/tests too"]
+#[ignore = "one more build and judgement; its kind is planted in the tests of the harness too"]
 fn stored_outputs_fail_in_generated_states() {
     tier("stored_outputs", &["property"], "property: state value");
 }
@@ -383,55 +383,55 @@ fn a_bomb_with_a_long_fuse_breaks_a_claim() {
 }
 
 #[test]
-#[ignore = "a build and a judgement of some 4 s CPU; its kind is planted in harness/tests too"]
+#[ignore = "one more build and judgement; its kind is planted in the tests of the harness too"]
 fn a_bomb_in_the_clock_of_the_game_goes_off_in_a_generated_state() {
     tier("a_bomb_in_the_clock_of_the_game", &["property"], "property: state value");
 }
 
 #[test]
-#[ignore = "a build and a judgement of some 4 s CPU; its kind is planted in harness/tests too"]
+#[ignore = "one more build and judgement; its kind is planted in the tests of the harness too"]
 fn constant_rewards_are_compared() {
     tier("constant_rewards", &["property"], "property: reward reward");
 }
 
 #[test]
-#[ignore = "a build and a judgement of some 4 s CPU; its kind is planted in harness/tests too"]
+#[ignore = "one more build and judgement; its kind is planted in the tests of the harness too"]
 fn a_stale_observation_is_compared() {
     tier("a_stale_observation", &["property"], "property: observation view");
 }
 
 #[test]
-#[ignore = "a build and a judgement of some 4 s CPU; its kind is planted in harness/tests too"]
+#[ignore = "one more build and judgement; its kind is planted in the tests of the harness too"]
 fn lazy_work_differs_from_work_that_is_looked_at() {
     tier("lazy_work", &["rollout"], "rollout: state tick");
 }
 
 #[test]
-#[ignore = "a build and a judgement of some 4 s CPU; its kind is planted in harness/tests too"]
+#[ignore = "one more build and judgement; its kind is planted in the tests of the harness too"]
 fn lower_precision_differs_in_the_last_bit() {
     tier("lower_precision", &["property"], "property: observation view");
 }
 
 #[test]
-#[ignore = "a build and a judgement of some 4 s CPU; its kind is planted in harness/tests too"]
+#[ignore = "one more build and judgement; its kind is planted in the tests of the harness too"]
 fn its_own_draws_are_counted() {
     tier("its_own_draws", &["property"], "property: draws draws");
 }
 
 #[test]
-#[ignore = "a build and a judgement of some 4 s CPU; its kind is planted in harness/tests too"]
+#[ignore = "one more build and judgement; its kind is planted in the tests of the harness too"]
 fn what_takes_no_state_breaks_a_claim() {
     tier("takes_no_state", &["contract"], "contract: claim: an injected state goes on as the original");
 }
 
 #[test]
-#[ignore = "a build and a judgement of some 4 s CPU; its kind is planted in harness/tests too"]
+#[ignore = "one more build and judgement; its kind is planted in the tests of the harness too"]
 fn what_takes_only_easy_states_is_a_divergence() {
     tier("takes_only_easy_states", &["property"], "property: claim: one step from generated states agrees");
 }
 
 #[test]
-#[ignore = "a build and a judgement of some 4 s CPU; its kind is planted in harness/tests too"]
+#[ignore = "one more build and judgement; its kind is planted in the tests of the harness too"]
 fn leftovers_of_the_last_episode_break_a_claim() {
     tier(
         "leftovers_of_the_last_episode",
@@ -441,7 +441,7 @@ fn leftovers_of_the_last_episode_break_a_claim() {
 }
 
 #[test]
-#[ignore = "a build and a judgement of some 4 s CPU; its kind is planted in harness/tests too"]
+#[ignore = "one more build and judgement; its kind is planted in the tests of the harness too"]
 fn another_shape_is_not_opened() {
     tier("another_shape", &["contract"], "contract: not opened");
 }
