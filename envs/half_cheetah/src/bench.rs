@@ -1,6 +1,6 @@
 //! The backends as `lockstep bench` times them: training's driver, on each instruction set of this machine.
 
-use crate::lanes::{Instructions, open_on};
+use crate::lanes::{Instructions, Precision, open_on};
 use crate::{HalfCheetah, World};
 use lockstep_core::batch::{Batch, ResetMode};
 use lockstep_core::bench::{Bencher, Contest, CpuClock, Timed, tokens};
@@ -15,7 +15,10 @@ pub const SCALAR: Bencher = Bencher {
 };
 
 /// `rust.simd`.
-pub const SIMD: Bencher = Bencher { name: "rust.simd", contests: sets, time: |contest| on_set(contest, open_on) };
+pub const SIMD: Bencher = Bencher { name: "rust.simd", contests: sets, time: |contest| on_set(contest, double) };
+
+/// `rust.f32`.
+pub const SINGLE: Bencher = Bencher { name: "rust.f32", contests: sets, time: |contest| on_set(contest, single) };
 
 /// Steps before the clock starts: most lanes are then on the floor.
 const WARM_UP: usize = 60;
@@ -24,6 +27,14 @@ type Open = fn(World, usize, ResetMode, Instructions) -> Result<Box<dyn Driver>,
 
 fn scalar(world: World, lanes: usize, mode: ResetMode, _: Instructions) -> Result<Box<dyn Driver>, String> {
     Ok(Box::new(Batch::<HalfCheetah>::new(world, lanes, mode).map_err(|error| error.0)?.on_one_thread()))
+}
+
+fn double(world: World, lanes: usize, mode: ResetMode, set: Instructions) -> Result<Box<dyn Driver>, String> {
+    open_on(world, lanes, mode, set, Precision::Double)
+}
+
+fn single(world: World, lanes: usize, mode: ResetMode, set: Instructions) -> Result<Box<dyn Driver>, String> {
+    open_on(world, lanes, mode, set, Precision::Single)
 }
 
 fn sets() -> Vec<(&'static str, &'static str)> {

@@ -27,4 +27,4 @@ pub use rules::HalfCheetah;
 pub use state::State;
 pub use world::World;
 
-lockstep_core::export_env!(HalfCheetah, "rust.simd" => lanes::open);
+lockstep_core::export_env!(HalfCheetah, "rust.simd" => lanes::open, "rust.f32" => lanes::open_single);

@@ -5,7 +5,8 @@ use lockstep_core::{Opened, Opener};
 use lockstep_env_half_cheetah::{HalfCheetah, bench, lanes::Simd};
 
 fn main() -> std::process::ExitCode {
-    let backends: &[(&str, Opener)] = &[("rust", Opened::scalar::<HalfCheetah>), ("rust.simd", Simd::open)];
-    let benchers: &[Bencher] = &[bench::SCALAR, bench::SIMD];
+    let backends: &[(&str, Opener)] =
+        &[("rust", Opened::scalar::<HalfCheetah>), ("rust.simd", Simd::open), ("rust.f32", Simd::open_single)];
+    let benchers: &[Bencher] = &[bench::SCALAR, bench::SIMD, bench::SINGLE];
     lockstep_core::run_with(backends, benchers)
 }

@@ -85,6 +85,18 @@ pub mod double {
     ];
 }
 
+/// Sine and cosine in single precision, in the same way; the parts and polynomials are those of Cephes' `sinf.c`.
+pub mod single {
+    /// Added and subtracted again it rounds to a whole number; the lowest bits of the sum are that number's.
+    pub const ROUND: f64 = 12_582_912.0;
+    /// π/2 in three parts, the first two of 11 bits.
+    pub const PART: [f64; 3] = [1.570_312_5, 4.837_512_969_970_703e-4, 7.549_789_948_768_648e-8];
+    /// Of x^3, x^5, x^7 in the sine.
+    pub const SINE: [f64; 3] = [-1.666_665_461_1e-1, 8.332_160_873_6e-3, -1.951_529_589_1e-4];
+    /// Of x^4, x^6, x^8 in the cosine.
+    pub const COSINE: [f64; 3] = [4.166_664_568_298_827e-2, -1.388_731_625_493_765e-3, 2.443_315_711_809_948e-5];
+}
+
 impl Real for f64 {
     type Mask = bool;
 
@@ -109,7 +121,7 @@ impl Real for f64 {
         let whole = shifted - double::ROUND;
         let quarter = shifted.to_bits();
         let (sine, cosine) =
-            kernel(((self - whole * double::PART[0]) - whole * double::PART[1]) - whole * double::PART[2]);
+            kernel(((self - whole * double::PART[0]) - whole * double::PART[1]) - whole * double::PART[2], PARTS);
         let (sine, cosine) = if quarter & 1 == 0 { (sine, cosine) } else { (cosine, sine) };
         let sine = if quarter & 2 == 0 { sine } else { -sine };
         let cosine = if (quarter + 1) & 2 == 0 { cosine } else { -cosine };
@@ -142,12 +154,74 @@ impl Real for f64 {
     }
 }
 
+impl Real for f32 {
+    type Mask = bool;
+
+    #[inline(always)]
+    fn of(value: f64) -> Self {
+        value as f32
+    }
+
+    #[inline(always)]
+    fn below(self, other: Self) -> bool {
+        self < other
+    }
+
+    #[inline(always)]
+    fn pick(mask: bool, yes: Self, no: Self) -> Self {
+        if mask { yes } else { no }
+    }
+
+    #[inline(always)]
+    fn sin_cos(self) -> (Self, Self) {
+        let part = single::PART.map(|part| part as f32);
+        let shifted = self * double::TURNS as f32 + single::ROUND as f32;
+        let whole = shifted - single::ROUND as f32;
+        let quarter = shifted.to_bits();
+        let (sine, cosine) = kernel(((self - whole * part[0]) - whole * part[1]) - whole * part[2], SINGLE_PARTS);
+        let (sine, cosine) = if quarter & 1 == 0 { (sine, cosine) } else { (cosine, sine) };
+        let sine = if quarter & 2 == 0 { sine } else { -sine };
+        let cosine = if (quarter + 1) & 2 == 0 { cosine } else { -cosine };
+        (sine, cosine)
+    }
+
+    #[inline(always)]
+    fn both(a: bool, b: bool) -> bool {
+        a & b
+    }
+
+    #[inline(always)]
+    fn either(a: bool, b: bool) -> bool {
+        a | b
+    }
+
+    #[inline(always)]
+    fn differ(a: bool, b: bool) -> bool {
+        a != b
+    }
+
+    #[inline(always)]
+    fn always(value: bool) -> bool {
+        value
+    }
+
+    #[inline(always)]
+    fn any(mask: bool) -> bool {
+        mask
+    }
+}
+
+/// The polynomials of sine and cosine in double precision.
+pub const PARTS: (&[f64; 6], &[f64; 6]) = (&double::SINE, &double::COSINE);
+/// The same in single precision.
+pub const SINGLE_PARTS: (&[f64; 3], &[f64; 3]) = (&single::SINE, &single::COSINE);
+
 /// Sine and cosine on [-π/4, π/4].
 #[inline(always)]
-pub fn kernel<V: Real>(x: V) -> (V, V) {
+pub fn kernel<V: Real, const N: usize>(x: V, parts: (&[f64; N], &[f64; N])) -> (V, V) {
     let z = x * x;
-    let sine = polynomial(&double::SINE, z);
-    let cosine = polynomial(&double::COSINE, z);
+    let sine = polynomial(parts.0, z);
+    let cosine = polynomial(parts.1, z);
     (x + x * z * sine, V::of(1.0) - (V::of(0.5) * z - z * z * cosine))
 }
 

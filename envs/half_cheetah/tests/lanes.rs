@@ -5,7 +5,7 @@ use lockstep_core::batch::ResetMode;
 use lockstep_core::driver::{Driver, Outputs, Starts, open_rules};
 use lockstep_core::wire::Mode;
 use lockstep_core::{Digest, Files, Header, Options, Scalar, Source, continuous_token};
-use lockstep_env_half_cheetah::lanes::{Field, Instructions, Simd, open_on};
+use lockstep_env_half_cheetah::lanes::{Field, Instructions, Precision, Simd, open_on};
 use lockstep_env_half_cheetah::{HalfCheetah, State, World};
 use serde_json::json;
 
@@ -74,7 +74,7 @@ fn lanes_step_from_any_state_as_the_readable_backend() {
         for lanes in LANE_COUNTS {
             let mut noise = Noise(lanes as u64);
             let mut readable = Scalar::<HalfCheetah>::new(world.clone(), lanes);
-            let mut field = Field::new(&world, lanes, instructions);
+            let mut field = Field::new(&world, lanes, instructions, Precision::Double);
             let mut controls = vec![[0.0f32; 6]; lanes];
             let mut rewards = vec![0.0; lanes];
             for _ in 0..600 / lanes + 20 {
@@ -122,11 +122,12 @@ fn play(readable: &mut Scalar<HalfCheetah>, tokens: &[u32], lane_count: usize) {
 #[test]
 fn a_lane_has_the_same_bits_wherever_and_beside_whomever_it_stands() {
     let world = world(json!({}));
-    for instructions in Instructions::available() {
+    let sets = Instructions::available().into_iter();
+    for (instructions, precision) in sets.flat_map(|set| [(set, Precision::Double), (set, Precision::Single)]) {
         let mut noise = Noise(3);
         let states: Vec<State> = (0..29).map(|_| noise.state()).collect();
         let controls: Vec<[f32; 6]> = states.iter().map(|_| std::array::from_fn(|_| noise.control())).collect();
-        let mut alone = Field::new(&world, 1, instructions);
+        let mut alone = Field::new(&world, 1, instructions, precision);
         let ends: Vec<State> = (states.iter().zip(&controls))
             .map(|(state, controls)| {
                 alone.set(0, state);
@@ -137,7 +138,7 @@ fn a_lane_has_the_same_bits_wherever_and_beside_whomever_it_stands() {
         for round in 0..20 {
             let count = 2 + noise.below(600) as usize;
             let chosen: Vec<usize> = (0..count).map(|_| noise.below(29) as usize).collect();
-            let mut field = Field::new(&world, count, instructions);
+            let mut field = Field::new(&world, count, instructions, precision);
             chosen.iter().enumerate().for_each(|(lane, index)| field.set(lane, &states[*index]));
             let together: Vec<[f32; 6]> = chosen.iter().map(|index| controls[*index]).collect();
             (0..5).for_each(|_| field.step(&together, &mut vec![0.0; count]));
@@ -161,7 +162,7 @@ fn lanes_answer_the_judge_as_the_readable_backend() {
                 let mut noise = Noise(9);
                 let mut sides: [Box<dyn Backend>; 2] = [
                     Box::new(Scalar::<HalfCheetah>::new(world.clone(), lanes)),
-                    Box::new(Simd::new(world.clone(), lanes, instructions)),
+                    Box::new(Simd::new(world.clone(), lanes, instructions, Precision::Double)),
                 ];
                 let mut ask = |what: &str, ask: Ask<'_>| {
                     let [expected, observed] = sides.each_mut().map(|side| {
@@ -217,7 +218,7 @@ fn lanes_answer_the_judge_as_the_readable_backend() {
 
 #[test]
 fn lanes_refuse_what_is_no_number_and_rows_of_a_grain() {
-    let mut simd = Simd::new(world(json!({})), 1, Instructions::Portable);
+    let mut simd = Simd::new(world(json!({})), 1, Instructions::Portable, Precision::Double);
     let step = |simd: &mut Simd, token: u32, grain| {
         let tokens = [0, 0, token, 0, 0, 0];
         let request = StepMany {
@@ -281,7 +282,8 @@ impl Shown {
 fn training_on_lanes_gives_the_bits_of_the_readable_backend_in_every_reset_mode() {
     const LANES: usize = 11;
     for mode in [ResetMode::NextStep, ResetMode::SameStep, ResetMode::Disabled] {
-        let lanes = open_on(world(json!({})), LANES, mode, *Instructions::available().last().expect("there is one"));
+        let fastest = *Instructions::available().last().expect("there is one");
+        let lanes = open_on(world(json!({})), LANES, mode, fastest, Precision::Double);
         let mut drivers: [Box<dyn Driver>; 2] = [
             open_rules::<HalfCheetah>(Options::default(), &Files::new(), LANES, mode).expect("it opens"),
             lanes.expect("it opens"),
@@ -326,5 +328,26 @@ fn training_on_lanes_gives_the_bits_of_the_readable_backend_in_every_reset_mode(
                 assert_eq!(states[0], states[1]);
             }
         }
+    }
+}
+
+#[test]
+fn singles_have_the_same_bits_on_every_instruction_set() {
+    let world = world(json!({}));
+    let count = 301;
+    let mut noise = Noise(21);
+    let states: Vec<State> = (0..count).map(|_| noise.state()).collect();
+    let controls: Vec<[f32; 6]> = states.iter().map(|_| std::array::from_fn(|_| noise.control())).collect();
+    let play = |instructions| {
+        let mut field = Field::new(&world, count, instructions, Precision::Single);
+        states.iter().enumerate().for_each(|(lane, state)| field.set(lane, state));
+        let mut rewards = vec![0.0; count];
+        (0..5).for_each(|_| field.step(&controls, &mut rewards));
+        let bits: Vec<u64> = rewards.iter().map(|reward| reward.to_bits()).collect();
+        ((0..count).map(|lane| bytemuck::bytes_of(field.state(lane)).to_vec()).collect::<Vec<_>>(), bits)
+    };
+    let expected = play(Instructions::Portable);
+    for instructions in Instructions::available() {
+        assert!(play(instructions) == expected, "{} differs from portable", instructions.name());
     }
 }

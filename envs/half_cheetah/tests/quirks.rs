@@ -73,7 +73,7 @@ fn an_episode_never_terminates() {
 #[test]
 fn an_explosion_starts_again() {
     // Where rotation is so fast that the acceleration passes 1e10, the model's own pose falls freely for one substep.
-    let mut motion = Motion { qpos: [0.0; 9], qvel: [0.0; 9], warmstart: [0.0; 9] };
+    let mut motion: Motion<f64> = Motion { qpos: [0.0; 9], qvel: [0.0; 9], warmstart: [0.0; 9] };
     motion.qvel[5] = 1e6;
     let mut torque = [120.0; 6];
     substep(&Model::MUJOCO, &mut motion, &mut torque, true, &mut Rows::new());

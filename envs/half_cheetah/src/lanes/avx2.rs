@@ -1,7 +1,7 @@
 //! Doubles with AVX2: four lanes at once, a true lane has all bits set.
 
 use super::kernel::{Lanes, Task, play};
-use crate::real::{Real, double, kernel};
+use crate::real::{PARTS, Real, double, kernel};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -94,7 +94,7 @@ impl Real for Avx2 {
         let shifted = self * Self::of(double::TURNS) + Self::of(double::ROUND);
         let whole = shifted - Self::of(double::ROUND);
         let part = |index: usize| whole * Self::of(double::PART[index]);
-        let (sine, cosine) = kernel(((self - part(0)) - part(1)) - part(2));
+        let (sine, cosine) = kernel(((self - part(0)) - part(1)) - part(2), PARTS);
         run!({
             let quarter = _mm256_castpd_si256(shifted.0);
             let sign = _mm256_set1_epi64x(i64::MIN);
@@ -138,6 +138,7 @@ impl Real for Avx2 {
 }
 
 impl Lanes for Avx2 {
+    const IS_SINGLE: bool = false;
     const LANES: usize = 4;
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Doubles with AVX-512: eight lanes at once, a mask is a register of bits.
 
 use super::kernel::{Lanes, Task, play};
-use crate::real::{Real, double, kernel};
+use crate::real::{PARTS, Real, double, kernel};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -94,7 +94,7 @@ impl Real for Avx512 {
         let shifted = self * Self::of(double::TURNS) + Self::of(double::ROUND);
         let whole = shifted - Self::of(double::ROUND);
         let part = |index: usize| whole * Self::of(double::PART[index]);
-        let (sine, cosine) = kernel(((self - part(0)) - part(1)) - part(2));
+        let (sine, cosine) = kernel(((self - part(0)) - part(1)) - part(2), PARTS);
         run!({
             let quarter = _mm512_castpd_si512(shifted.0);
             let sign = _mm512_set1_epi64(i64::MIN);
@@ -138,6 +138,7 @@ impl Real for Avx512 {
 }
 
 impl Lanes for Avx512 {
+    const IS_SINGLE: bool = false;
     const LANES: usize = 8;
 
     #[inline(always)]

@@ -5,7 +5,7 @@
 //! back. So whatever the judge compares came out of the step that training takes.
 
 use super::field::{Field, Noted};
-use super::instructions::Instructions;
+use super::instructions::{Instructions, Precision};
 use crate::rules::HalfCheetah;
 use crate::state::State;
 use crate::world::World;
@@ -31,6 +31,7 @@ pub struct Simd {
     world: World,
     shape: Shape,
     instructions: Instructions,
+    precision: Precision,
     lanes: Vec<Lane>,
 }
 
@@ -48,7 +49,7 @@ struct Lane {
 
 impl Simd {
     /// `lanes` lanes before their first reset.
-    pub fn new(world: World, lanes: usize, instructions: Instructions) -> Self {
+    pub fn new(world: World, lanes: usize, instructions: Instructions, precision: Precision) -> Self {
         let shape = world.shape();
         let lane = Lane {
             header: Header::default(),
@@ -59,16 +60,28 @@ impl Simd {
             chain: 0,
             log: Vec::new(),
         };
-        Simd { world, shape, instructions, lanes: vec![lane; lanes] }
+        Simd { world, shape, instructions, precision, lanes: vec![lane; lanes] }
     }
 
-    /// Opens it for a runner: the instruction set is the one that `LOCKSTEP_HALF_CHEETAH_SIMD` names, or the fastest.
+    /// Opens `rust.simd` for a runner: the instruction set is the one that `LOCKSTEP_HALF_CHEETAH_SIMD` names, or the
+    /// fastest.
     ///
     /// # Errors
     /// If the options are wrong, or there is no such instruction set.
     pub fn open(options: Options, files: &Files, lanes: usize) -> Result<Opened, String> {
         let world = World::new(options, files).map_err(|error| error.0)?;
-        Ok(Opened::of::<HalfCheetah>(Box::new(Simd::new(world, lanes, Instructions::chosen()?))))
+        let simd = Simd::new(world, lanes, Instructions::chosen()?, Precision::Double);
+        Ok(Opened::of::<HalfCheetah>(Box::new(simd)))
+    }
+
+    /// Opens `rust.f32`, in the same way.
+    ///
+    /// # Errors
+    /// If the options are wrong, or there is no such instruction set.
+    pub fn open_single(options: Options, files: &Files, lanes: usize) -> Result<Opened, String> {
+        let world = World::new(options, files).map_err(|error| error.0)?;
+        let simd = Simd::new(world, lanes, Instructions::chosen()?, Precision::Single);
+        Ok(Opened::of::<HalfCheetah>(Box::new(simd)))
     }
 
     /// Answers reset and inject: the record starts the lane's chain.
@@ -97,7 +110,7 @@ impl Simd {
     ) {
         let (steps, count) = (request.step_count, lanes.len());
         let limit = self.shape.episode_steps_max.unwrap_or(u32::MAX);
-        let mut field = Field::new(&self.world, count, self.instructions);
+        let mut field = Field::new(&self.world, count, self.instructions, self.precision);
         let (world, lanes) = (&self.world, &mut self.lanes[lanes]);
         for (i, lane) in lanes.iter_mut().enumerate() {
             field.set(i, &lane.state);
@@ -208,7 +221,7 @@ impl Backend for Simd {
         source: Source,
         reply: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let mut field = Field::new(&self.world, 1, self.instructions);
+        let mut field = Field::new(&self.world, 1, self.instructions, self.precision);
         let mut noted = Noted { named: settled.named, kept: true, ..Noted::default() };
         field.start(0, header, &mut noted);
         let ours = &mut self.lanes[lane];

@@ -2,7 +2,7 @@
 
 use super::backend::{control_of, undefined};
 use super::field::{Field, Noted};
-use super::instructions::Instructions;
+use super::instructions::{Instructions, Precision};
 use crate::rules::HalfCheetah;
 use crate::state::State;
 use crate::world::World;
@@ -20,16 +20,25 @@ struct Training {
     controls: Vec<[f32; 6]>,
 }
 
-/// Opens it; the instruction set is the one that `LOCKSTEP_HALF_CHEETAH_SIMD` names, or the fastest.
+/// Opens `rust.simd`; the instruction set is the one that `LOCKSTEP_HALF_CHEETAH_SIMD` names, or the fastest.
 ///
 /// # Errors
 /// If the options are wrong, there is no such instruction set, or the mode is `Reference`.
 pub fn open(options: Options, files: &Files, lanes: usize, mode: ResetMode) -> Result<Box<dyn Driver>, String> {
     let world = World::new(options, files).map_err(|error| error.0)?;
-    open_on(world, lanes, mode, Instructions::chosen()?)
+    open_on(world, lanes, mode, Instructions::chosen()?, Precision::Double)
 }
 
-/// Opens it on an instruction set that this machine has.
+/// Opens `rust.f32`, in the same way.
+///
+/// # Errors
+/// If the options are wrong, there is no such instruction set, or the mode is `Reference`.
+pub fn open_single(options: Options, files: &Files, lanes: usize, mode: ResetMode) -> Result<Box<dyn Driver>, String> {
+    let world = World::new(options, files).map_err(|error| error.0)?;
+    open_on(world, lanes, mode, Instructions::chosen()?, Precision::Single)
+}
+
+/// Opens either on an instruction set that this machine has.
 ///
 /// # Errors
 /// If the mode is `Reference`.
@@ -38,6 +47,7 @@ pub fn open_on(
     lanes: usize,
     mode: ResetMode,
     instructions: Instructions,
+    precision: Precision,
 ) -> Result<Box<dyn Driver>, String> {
     if mode == ResetMode::Reference {
         return Err("half_cheetah does not reset itself: use NextStep, SameStep or Disabled".into());
@@ -45,7 +55,7 @@ pub fn open_on(
     Ok(Box::new(Training {
         shape: world.shape(),
         mode,
-        field: Field::new(&world, lanes, instructions),
+        field: Field::new(&world, lanes, instructions, precision),
         headers: vec![Header::default(); lanes],
         finished: vec![true; lanes],
         controls: vec![[0.0; 6]; lanes],

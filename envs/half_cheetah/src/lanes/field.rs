@@ -3,7 +3,7 @@
 //! A step of one lane reads 24 bytes of controls and 216 of state, and writes 224 of state and 8 of reward. The results
 //! of a lane do not depend on how many lanes there are, on its place, or on its neighbours.
 
-use super::instructions::Instructions;
+use super::instructions::{Instructions, Precision};
 use super::kernel::Task;
 use super::portable;
 use crate::rules::HalfCheetah;
@@ -14,6 +14,7 @@ use lockstep_core::{Draws, Header, Out, Regions, Rules, Start, Writer};
 /// Many cheetahs.
 pub struct Field {
     instructions: Instructions,
+    precision: Precision,
     world: World,
     states: Vec<State>,
     keys: Vec<u32>,
@@ -22,9 +23,10 @@ pub struct Field {
 
 impl Field {
     /// `lanes` lanes at rest, before their first reset.
-    pub fn new(world: &World, lanes: usize, instructions: Instructions) -> Self {
+    pub fn new(world: &World, lanes: usize, instructions: Instructions, precision: Precision) -> Self {
         Field {
             instructions,
+            precision,
             world: world.clone(),
             states: vec![bytemuck::Zeroable::zeroed(); lanes],
             keys: vec![0; lanes],
@@ -70,16 +72,23 @@ impl Field {
             controls,
             rewards,
         };
-        match self.instructions {
-            Instructions::Portable => portable::step(&mut task),
+        match (self.instructions, self.precision) {
+            (Instructions::Portable, Precision::Double) => portable::step(&mut task),
+            (Instructions::Portable, Precision::Single) => portable::step_single(&mut task),
             // SAFETY: `Instructions::available` and `chosen` give only what the machine has.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => unsafe { super::avx2::step(&mut task) },
+            (Instructions::Avx2, Precision::Double) => unsafe { super::avx2::step(&mut task) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512 => unsafe { super::avx512::step(&mut task) },
+            (Instructions::Avx2, Precision::Single) => unsafe { super::avx2_single::step(&mut task) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            (Instructions::Avx512, Precision::Double) => unsafe { super::avx512::step(&mut task) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            (Instructions::Avx512, Precision::Single) => unsafe { super::avx512_single::step(&mut task) },
             #[cfg(not(target_arch = "x86_64"))]
-            Instructions::Avx2 | Instructions::Avx512 => unreachable!("this machine has none"),
+            (Instructions::Avx2 | Instructions::Avx512, _) => unreachable!("this machine has none"),
         }
     }
 

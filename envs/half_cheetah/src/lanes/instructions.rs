@@ -11,6 +11,15 @@ pub enum Instructions {
     Avx512,
 }
 
+/// What the physics computes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// The numbers of the readable backend: its bits.
+    Double,
+    /// Singles; between steps a state is kept in doubles.
+    Single,
+}
+
 /// The environment variable that asks for one by name.
 const VARIABLE: &str = "LOCKSTEP_HALF_CHEETAH_SIMD";
 

@@ -14,6 +14,8 @@ use crate::world::World;
 
 /// A number of each of several lanes, with the way in and out.
 pub(super) trait Lanes: Real {
+    /// Whether the numbers are singles.
+    const IS_SINGLE: bool;
     /// How many lanes.
     const LANES: usize;
 
@@ -91,6 +93,11 @@ fn play_vector<V: Lanes>(
             columns.0[9 + dof][place] = state.qvel[dof];
             columns.0[18 + dof][place] = state.qacc_warmstart[dof];
         }
+        if V::IS_SINGLE {
+            // Nothing depends on `rootx`, and on `rooty` by whole turns.
+            columns.0[0][place] = 0.0;
+            columns.0[2][place] = turned_back(state.qpos[2]);
+        }
         let torque = torques(world, &task.controls[lane]);
         for joint in 0..6 {
             columns.0[27 + joint][place] = torque[joint];
@@ -128,7 +135,7 @@ fn play_vector<V: Lanes>(
     for place in 0..count {
         let lane = lanes[place];
         let state = &mut task.states[lane];
-        let before = state.qpos[0];
+        let before = state.qpos;
         for dof in 0..9 {
             state.qpos[dof] = columns.0[dof][place];
             state.qvel[dof] = columns.0[9 + dof][place];
@@ -137,6 +144,20 @@ fn play_vector<V: Lanes>(
         state.ncon = columns.0[27][place] as u32;
         state.nlimit = columns.0[28][place] as u32;
         task.keys[lane] = keys[place];
-        task.rewards[lane] = reward(world, before, state.qpos[0], &task.controls[lane]);
+        if V::IS_SINGLE {
+            // A restart after an explosion has put both at 0 and moved them from there by a step at most.
+            let turned = f64::from(turned_back(before[2]) as f32);
+            task.rewards[lane] = reward(world, 0.0, state.qpos[0], &task.controls[lane]);
+            state.qpos[0] += before[0];
+            state.qpos[2] = before[2] + (state.qpos[2] - turned);
+        } else {
+            task.rewards[lane] = reward(world, before[0], state.qpos[0], &task.controls[lane]);
+        }
     }
+}
+
+/// An angle without its whole turns, between -π and π.
+#[inline(always)]
+fn turned_back(angle: f64) -> f64 {
+    angle - std::f64::consts::TAU * (angle / std::f64::consts::TAU).round()
 }

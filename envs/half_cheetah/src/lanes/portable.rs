@@ -1,25 +1,52 @@
-//! Doubles as plain Rust: four lanes at once, which a compiler puts into whatever vectors the machine has.
+//! Doubles or singles as plain Rust: four lanes at once, which a compiler puts into whatever vectors the machine has.
 
 use super::kernel::{Lanes, Task, play};
 use crate::real::Real;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// One step of the task's lanes.
+/// One step of the task's lanes, in double precision.
 pub(super) fn step(task: &mut Task<'_>) {
-    play::<Portable>(task);
+    play::<Portable<f64>>(task);
+}
+
+/// One step of the task's lanes, in single precision.
+pub(super) fn step_single(task: &mut Task<'_>) {
+    play::<Portable<f32>>(task);
 }
 
 /// How many lanes.
 const COUNT: usize = 4;
 
-/// Four doubles.
+/// A number.
+pub(super) trait Number: Real<Mask = bool> {
+    const IS_SINGLE: bool;
+    fn widened(self) -> f64;
+}
+
+impl Number for f64 {
+    const IS_SINGLE: bool = false;
+    #[inline(always)]
+    fn widened(self) -> f64 {
+        self
+    }
+}
+
+impl Number for f32 {
+    const IS_SINGLE: bool = true;
+    #[inline(always)]
+    fn widened(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+/// Four numbers.
 #[derive(Clone, Copy)]
 #[repr(align(32))]
-pub(super) struct Portable([f64; COUNT]);
+pub(super) struct Portable<T>([T; COUNT]);
 
 macro_rules! operator {
     ($name:ident $verb:ident $sign:tt) => {
-        impl $name for Portable {
+        impl<T: Number> $name for Portable<T> {
             type Output = Self;
             #[inline(always)]
             fn $verb(self, other: Self) -> Self {
@@ -34,7 +61,7 @@ operator!(Sub sub -);
 operator!(Mul mul *);
 operator!(Div div /);
 
-impl Neg for Portable {
+impl<T: Number> Neg for Portable<T> {
     type Output = Self;
     #[inline(always)]
     fn neg(self) -> Self {
@@ -42,17 +69,17 @@ impl Neg for Portable {
     }
 }
 
-impl Real for Portable {
+impl<T: Number> Real for Portable<T> {
     type Mask = [bool; COUNT];
 
     #[inline(always)]
     fn of(value: f64) -> Self {
-        Portable([value; COUNT])
+        Portable([T::of(value); COUNT])
     }
 
     #[inline(always)]
     fn below(self, other: Self) -> Self::Mask {
-        std::array::from_fn(|lane| self.0[lane] < other.0[lane])
+        std::array::from_fn(|lane| self.0[lane].below(other.0[lane]))
     }
 
     #[inline(always)]
@@ -92,17 +119,18 @@ impl Real for Portable {
     }
 }
 
-impl Lanes for Portable {
+impl<T: Number> Lanes for Portable<T> {
+    const IS_SINGLE: bool = T::IS_SINGLE;
     const LANES: usize = COUNT;
 
     #[inline(always)]
     fn load(from: &[f64]) -> Self {
-        Portable(std::array::from_fn(|lane| from[lane]))
+        Portable(std::array::from_fn(|lane| T::of(from[lane])))
     }
 
     #[inline(always)]
     fn store(self, to: &mut [f64]) {
-        to[..COUNT].copy_from_slice(&self.0);
+        to[..COUNT].copy_from_slice(&self.0.map(Number::widened));
     }
 
     #[inline(always)]
