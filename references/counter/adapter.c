@@ -73,6 +73,8 @@ static void environment_inject(struct lane *lane, struct lockstep_header *header
     (void)header;
     memset(lane, 0, sizeof *lane);
     lockstep_read(state, lane, offsetof(struct lane, reward));
+    if (!lane->deciders || lane->deciders >> counter.agents)
+        lockstep_fail("refused", "nobody decides: deciders is 0x%x", lane->deciders);
     lockstep_read(state, lane->memory, counter.memory_bytes);
     lockstep_read(observations, lane->view, counter.agents * sizeof lane->view[0]);
 }

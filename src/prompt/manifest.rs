@@ -1,7 +1,7 @@
 //! The manifest as a model reads it: without what the judge knows and the model should find out.
 //!
 //! Comments, quirks, known divergences, feature buckets, amounts of testing, the picture, and the backends that the loop
-//! does not write are left out. What remains is the file's own text, in its order, and means the same.
+//! does not write, with their tolerances, are left out. What remains is the file's own text, in its order, and means the same.
 
 use super::PromptError;
 use lockstep_harness::manifest::Manifest;
@@ -22,6 +22,9 @@ pub fn stripped_manifest(text: &str) -> Result<String, PromptError> {
     if let Some(toml::Value::Table(backends)) = wanted.get_mut("backends") {
         backends.retain(|name, _| kept(name));
     }
+    if let Some(toml::Value::Array(rows)) = wanted.get_mut("tolerance") {
+        rows.retain_mut(|row| row.as_table_mut().is_none_or(|row| keep_backends(row, &kept)));
+    }
     let stripped = strip_lines(text, &kept);
     // Written in another way (a quirk as an inline table, say), the lines can't be left out one by one.
     let same = stripped.parse::<toml::Table>().is_ok_and(|found| found == wanted);
@@ -41,6 +44,8 @@ pub fn stripped_manifest(text: &str) -> Result<String, PromptError> {
 fn strip_lines(text: &str, backend_kept: &dyn Fn(&str) -> bool) -> String {
     let mut out = String::new();
     let mut keeps = true;
+    let mut in_tolerance = false;
+    let mut tolerance_at = 0;
     let mut depth = 0i32;
     for line in text.lines() {
         let (code, change) = without_comment(line);
@@ -49,16 +54,41 @@ fn strip_lines(text: &str, backend_kept: &dyn Fn(&str) -> bool) -> String {
         if starts_section {
             let name = code.trim().trim_matches(['[', ']']);
             let (head, rest) = name.split_once('.').unwrap_or((name, ""));
+            (in_tolerance, tolerance_at) = (head == "tolerance", out.len());
             keeps = !LEFT_OUT.contains(&head)
                 && (head != "backends" || rest.is_empty() || backend_kept(rest.trim_matches(['"', '\''])));
         }
         let code = code.trim_end();
+        // A row of tolerances loses the backends that are not shown, or goes as a whole.
+        let mut row = match code.parse::<toml::Table>() {
+            Ok(row) if in_tolerance && depth == 0 && row.contains_key("backend") => row,
+            _ => toml::Table::new(),
+        };
+        let before = row.clone();
+        if !keep_backends(&mut row, backend_kept) {
+            out.truncate(tolerance_at);
+            keeps = false;
+        }
+        let shorter = if row == before { None } else { row.get("backend").map(|list| format!("backend = {list}")) };
+        let code = shorter.as_deref().unwrap_or(code);
         if keeps && !(code.is_empty() && (out.is_empty() || out.ends_with("\n\n"))) {
             out.push_str(code);
             out.push('\n');
         }
     }
     out.trim_end().to_owned() + "\n"
+}
+
+/// Leaves the kept backends in a row of tolerances; false if it was about others alone.
+fn keep_backends(row: &mut toml::Table, kept: &dyn Fn(&str) -> bool) -> bool {
+    match row.get_mut("backend") {
+        Some(toml::Value::String(name)) => kept(name),
+        Some(toml::Value::Array(names)) => {
+            names.retain(|name| name.as_str().is_none_or(kept));
+            !names.is_empty()
+        }
+        _ => true,
+    }
 }
 
 /// The line without its comment, and by how many brackets it opens more than it closes.
@@ -87,6 +117,7 @@ fn without_comment(line: &str) -> (&str, i32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lockstep_harness::manifest::ToleranceTable;
     use std::path::Path;
 
     #[test]
@@ -107,6 +138,9 @@ mod tests {
                 assert!(!stripped.contains(&quirk.name), "{} keeps {}", path.display(), quirk.name);
             }
             assert!(!stripped.lines().any(|line| line.trim_start().starts_with('#')), "{stripped}");
+            let shown = |row: &ToleranceTable| after.file.backends.contains_key(&row.backend);
+            let rows = |manifest: &Manifest| manifest.file.tolerance.iter().filter(|row| shown(row)).count();
+            assert_eq!(rows(&before), after.file.tolerance.len(), "{stripped}");
         }
         assert!(count >= 2, "counter and pong at least");
     }
