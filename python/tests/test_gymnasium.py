@@ -97,7 +97,9 @@ def test_a_seed_repeats_everything_and_another_does_not(name, configuration, bac
 def test_a_lane_follows_its_seed_and_nothing_else(name, configuration, backend):
     environment = lockstep_rl.load(name)
     many = environment.make_vec(40, configuration=configuration, backend=backend, threads=3)
-    one = environment.make_vec(1, configuration=configuration, backend="rust", buffers=1)
+    # In single precision it is another function than `rust`, to which tolerances hold it; to itself it is exact.
+    judge = backend if backend.endswith(".f32") else "rust"
+    one = environment.make_vec(1, configuration=configuration, backend=judge, buffers=1)
     generator = np.random.default_rng(6)
     alone, _ = one.reset(seed=[1017])
     together, _ = many.reset(seed=[1000 + lane for lane in range(40)])
