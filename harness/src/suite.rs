@@ -1,7 +1,8 @@
 //! The equivalence suite of an environment: one test per tier, backend and configuration, under any test runner.
 //!
-//! Names read `<environment>::<tier>::<backend>::<configuration>`, so that a filter picks what one wants. Rows that can't
-//! run here stay in the listing as ignored, with the reason in their name.
+//! Names read `<environment>::<tier>::<backend>::<configuration>`, so that a filter picks what one wants; kept traces have
+//! a row for each adapter of the reference, named last. Rows that can't run here stay in the listing as ignored, with the
+//! reason in their name.
 
 use crate::manifest::Manifest;
 use crate::reference::{PrepareError, Reference, find_tools, prepare};
@@ -14,6 +15,7 @@ use crate::trace::Trace;
 use crate::verify::{Plan, verify};
 use crate::watch::{Silent, Stop};
 use libtest_mimic::{Arguments, Failed, Trial};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,15 +37,18 @@ pub fn main(folder: &str, runner: &str) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    libtest_mimic::run(&arguments, trials(&manifest, Path::new(runner))).exit_code()
+    let listed = arguments.exact && arguments.filter.is_some();
+    libtest_mimic::run(&arguments, trials(&manifest, Path::new(runner), listed)).exit_code()
 }
 
-fn trials(manifest: &Manifest, runner: &Path) -> Vec<Trial> {
+/// The rows. A test runner that starts one of them by its exact name has seen the listing: what this machine lacks is not
+/// looked for again.
+fn trials(manifest: &Manifest, runner: &Path, listed: bool) -> Vec<Trial> {
     let environment = &manifest.file.name;
     let mut trials = Vec::new();
     let built = crate::runner::backends(runner);
-    let adapters = adapters(manifest);
-    if let Some(reason) = unavailable(manifest) {
+    let adapters = adapters(manifest, listed);
+    if let Some(reason) = if listed { None } else { unavailable(manifest) } {
         for backend in manifest.file.backends.keys() {
             let name = format!("{environment}::all::{backend}::all ({reason})");
             trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
@@ -62,21 +67,20 @@ fn trials(manifest: &Manifest, runner: &Path) -> Vec<Trial> {
             trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
             continue;
         }
-        for path in kept_traces(&manifest.folder.join("traces")) {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        for (configuration, paths) in traces_by_configuration(manifest) {
             // Every adapter of the reference passes one set of traces beside `rust`; that the others equal `rust` on it
             // takes one adapter.
             for (adapter, _, lacks) in adapters.iter().filter(|(_, default, _)| backend == "rust" || *default).cloned()
             {
-                let name = format!("{environment}::traces::{backend}::{stem}::{adapter}");
+                let name = format!("{environment}::traces::{backend}::{configuration}::{adapter}");
                 if let Some(program) = lacks {
                     let name = format!("{name} ({program} is not on this machine)");
                     trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
                     continue;
                 }
-                let (manifest, runner, backend, path) =
-                    (manifest.clone(), runner.to_owned(), backend.clone(), path.clone());
-                trials.push(Trial::test(name, move || replay_one(&manifest, &runner, &backend, &adapter, &path)));
+                let (manifest, runner, backend, paths) =
+                    (manifest.clone(), runner.to_owned(), backend.clone(), paths.clone());
+                trials.push(Trial::test(name, move || replay_all(&manifest, &runner, &backend, &adapter, &paths)));
             }
         }
         let playable = |name: &String| table.configurations.as_ref().is_none_or(|names| names.contains(name));
@@ -109,14 +113,17 @@ fn unavailable(manifest: &Manifest) -> Option<String> {
     }
 }
 
-/// The adapters of the reference, whether each is the default one, and what it lacks here; a name that says why, where
-/// they can't be read.
-fn adapters(manifest: &Manifest) -> Vec<(String, bool, Option<String>)> {
+/// The adapters of the reference, whether each is the default one, and what it lacks here (unless `listed`); a name that
+/// says why, where they can't be read.
+fn adapters(manifest: &Manifest, listed: bool) -> Vec<(String, bool, Option<String>)> {
     match reference(manifest) {
         Ok(reference) => {
             let adapters = reference.file.adapters.iter();
             adapters
-                .map(|(name, adapter)| (name.clone(), adapter.default, adapter.lacks().map(str::to_owned)))
+                .map(|(name, adapter)| {
+                    let lacks = if listed { None } else { adapter.lacks().map(str::to_owned) };
+                    (name.clone(), adapter.default, lacks)
+                })
                 .collect()
         }
         Err(_) => vec![("reference.toml can't be read".into(), true, None)],
@@ -145,18 +152,37 @@ fn run_tier(manifest: &Manifest, runner: &Path, backend: &str, tier: &str, confi
     if result.agrees() { Ok(()) } else { Err(result.failures().join("\n").into()) }
 }
 
-fn replay_one(manifest: &Manifest, runner: &Path, backend: &str, adapter: &str, path: &Path) -> Result<(), Failed> {
-    let trace = Trace::read(manifest, path)?;
-    let configuration = std::sync::Arc::new(manifest.configuration(&trace.configuration)?.clone());
+/// The kept traces, those of a configuration together; one that can't be read is in a row that says so.
+fn traces_by_configuration(manifest: &Manifest) -> BTreeMap<String, Vec<PathBuf>> {
+    let mut rows = BTreeMap::<String, Vec<PathBuf>>::new();
+    for path in kept_traces(&manifest.folder.join("traces")) {
+        let configuration = Trace::read(manifest, &path).map_or("unreadable".into(), |trace| trace.configuration);
+        rows.entry(configuration).or_default().push(path);
+    }
+    rows
+}
+
+/// Plays the traces, all of one configuration, on one pair of sides; the error shows each that differs.
+fn replay_all(
+    manifest: &Manifest,
+    runner: &Path,
+    backend: &str,
+    adapter: &str,
+    paths: &[PathBuf],
+) -> Result<(), Failed> {
+    let traces = paths.iter().map(|path| Trace::read(manifest, path)).collect::<Result<Vec<_>, _>>()?;
+    let configuration = std::sync::Arc::new(manifest.configuration(&traces[0].configuration)?.clone());
     let mode = crate::manifest::ToleranceMode::FreeRunning;
     let mut pair =
         crate::sides::open_pair(&sides(manifest, runner, Some(adapter))?, backend, &configuration, 1, "traces", mode)?;
-    match pair.check(&trace)? {
-        crate::pair::Verdict::Diverged(divergence) => {
-            Err(replay_block(&configuration, &divergence, trace.steps()).into())
+    let mut failures = Vec::new();
+    for (path, trace) in paths.iter().zip(&traces) {
+        if let crate::pair::Verdict::Diverged(divergence) = pair.check(trace)? {
+            let block = replay_block(&configuration, &divergence, trace.steps());
+            failures.push(format!("{}\n{block}", path.display()));
         }
-        _ => Ok(()),
     }
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
 }
 
 /// `LOCKSTEP_SEED`, or a fixed one: a test that passed yesterday fails today only if the code has changed.

@@ -3,7 +3,8 @@
 use crate::exit::{Exit, Failure};
 use crate::project::{envs, known};
 use crate::terminal::Progress;
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Run the equivalence suites (nextest where installed, else cargo test)
@@ -59,9 +60,15 @@ fn suites(root: &Path, arguments: Arguments) -> Result<Exit, Failure> {
             crate::project::Project::find(&name)?.runner("rust", &mut progress)?;
         }
     }
-    let mut command = Command::new(&cargo);
-    command.current_dir(root);
-    command.args(if nextest { &["nextest", "run"][..] } else { &["test"][..] });
+    let search = past_a_shim();
+    let begun = || {
+        let mut command = Command::new(&cargo);
+        command.current_dir(root);
+        command.envs(search.iter().map(|path| ("PATH", path)));
+        command.args(if nextest { &["nextest", "run"][..] } else { &["test"][..] });
+        command
+    };
+    let mut command = begun();
     match &arguments.environment {
         Some(name) => {
             crate::project::Project::find(name)?;
@@ -105,9 +112,7 @@ fn suites(root: &Path, arguments: Arguments) -> Result<Exit, Failure> {
         .iter()
         .filter(|name| crate::project::Project::find(name).is_ok_and(|project| has_cuda(&project)))
         .collect();
-    let mut command = Command::new(&cargo);
-    command.current_dir(root);
-    command.args(if nextest { &["nextest", "run"][..] } else { &["test"][..] });
+    let mut command = begun();
     for name in &featured {
         command.args(["--package", &format!("lockstep-env-{name}")]);
         command.args(["--features", &format!("lockstep-env-{name}/cuda-host")]);
@@ -137,6 +142,19 @@ fn suites(root: &Path, arguments: Arguments) -> Result<Exit, Failure> {
 
 /// The backends that the cargo feature `cuda-host` builds.
 const FEATURED: [&str; 2] = ["cuda-host", "ptx"];
+
+/// `PATH` with the interpreter's own folder in front, where `python3` is a shim (pyenv's, say): a run starts hundreds of
+/// Pythons, and each would first start the dozen shells of the shim.
+fn past_a_shim() -> Option<OsString> {
+    let python = lockstep_harness::reference::find_tools(None).python?.path;
+    let (own, path) = (python.parent()?, std::env::var_os("PATH")?);
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    // A folder that is in PATH already holds other programs too, which must stay behind those before it.
+    if folders.iter().any(|folder| folder == own) {
+        return None;
+    }
+    std::env::join_paths(std::iter::once(own.to_owned()).chain(folders)).ok()
+}
 
 /// How a test run ended.
 fn ended(command: &mut Command, nextest: bool) -> Result<Exit, Failure> {
