@@ -45,7 +45,7 @@ pub fn propose(
     let steps: String = steps(&file.display().to_string(), &root(&file).display().to_string());
     let text = format!(
         "format = \"lockstep/reference/1\"\nname = {}\nversion = \"1\"\nlicence = \"not stated\"\nmodel_may_read = [{}]\n\n\
-         [adapters.node]\ndefault = true\nneeds = [\"node\", \"npm\"]\nargv = [\"node\"]\nprepare = [\n{steps}]\n",
+         [adapters.node]\ndefault = true\nneeds = [\"node\", \"npm\"]\nholds_paths = true\nargv = [\"node\"]\nprepare = [\n{steps}]\n",
         quoted(name),
         quoted(&file.display().to_string()),
     );
@@ -261,7 +261,7 @@ pub(super) fn reference_toml(name: &str, folder: &Path, proposal: &Proposal) -> 
         "format = \"lockstep/reference/1\"\nname = {}\nversion = {}\nabout = {}\nlicence = {}\n\
          # What `lockstep converge` may send to a model, in this order. .lockstepignore beside env.toml has the last word.\n\
          model_may_read = [{}]\n\n\
-         [adapters.node]\ndefault = true\nneeds = [\"node\", \"npm\"]\nargv = [\"node\", \"--enable-source-maps\", \"{{prepared}}/adapter.mjs\"]\nprepare = [\n{prepare}]\n",
+         [adapters.node]\ndefault = true\nneeds = [\"node\", \"npm\"]\nholds_paths = true\nargv = [\"node\", \"--enable-source-maps\", \"{{prepared}}/adapter.mjs\"]\nprepare = [\n{prepare}]\n",
         quoted(name),
         quoted(&pin(&proposal.files)),
         quoted(&proposal.about),

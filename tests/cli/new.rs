@@ -278,7 +278,7 @@ fn new_takes_a_class_in_typescript_and_a_failure_in_check_shows_its_line() {
     run.says("the adapter of tide keeps its promises")
         .says("random numbers that Lockstep takes over:")
         .says("tide.ts:19  Math.random");
-    // Translated anew, because the source is another one.
+    // Translated anew, because the source is another one; and in each folder, because the translation knows its source.
     written(
         folder.path(),
         "boat.ts",

@@ -60,6 +60,10 @@ pub struct AdapterTable {
     /// Programs that it needs beside `{python}` and `{cc}`.
     #[serde(default)]
     pub needs: Vec<String>,
+    /// What is prepared keeps absolute paths of the reference's folder (a source map does), so that each copy of the
+    /// folder gets one of its own.
+    #[serde(default)]
+    pub holds_paths: bool,
     /// What is done once, in order.
     #[serde(default)]
     pub prepare: Vec<PrepareStep>,

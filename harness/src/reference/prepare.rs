@@ -116,7 +116,13 @@ pub fn prepare(
     let references = cache.join("references");
     std::fs::create_dir_all(&references).map_err(in_cache)?;
     let hash = hash(reference, tools, &all).map_err(in_cache)?;
-    let folder = references.join(format!("{name}-{adapter_name}-{}", &hash[..16]));
+    let mut place = format!("{name}-{adapter_name}-{}", &hash[..16]);
+    if adapter.holds_paths {
+        let home = reference.folder.canonicalize().unwrap_or_else(|_| reference.folder.clone());
+        let home = Sha256::digest(home.as_os_str().as_encoded_bytes());
+        home[..4].iter().for_each(|byte| place += &format!("{byte:02x}"));
+    }
+    let folder = references.join(place);
     let holes = holes(reference, tools, &folder);
     if !folder.join(DONE).exists() {
         let lock = File::create(references.join(format!("{name}-{adapter_name}.lock"))).map_err(in_cache)?;
