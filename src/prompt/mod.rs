@@ -21,6 +21,7 @@ pub use source::{Executed, SourceFile, executed, sources};
 
 use crate::edit::Files;
 use crate::plan::{Module, Plan, rules_type};
+use crate::workshop::{told_of_cuda, told_of_rust};
 use lockstep_harness::manifest::Manifest;
 use lockstep_harness::reference::Reference;
 use std::path::Path;
@@ -289,10 +290,17 @@ fn common(context: &Context<'_>, backend_name: &str) -> Result<Values, PromptErr
         values.insert("environment", name.as_str().into());
         values
     };
-    let rust = part("parts/rust", &names(Values::from([("interface", interface::rust()?.into())])))?;
+    let rust = part(
+        "parts/rust",
+        &names(Values::from([("interface", interface::rust()?.into()), ("refused", told_of_rust().into())])),
+    )?;
     let (mut cuda, mut rust_files) = (Text::default(), Text::default());
     if is_cuda {
-        let values = names(Values::from([("host", interface::host()?.into()), ("prelude", interface::cuda()?.into())]));
+        let values = names(Values::from([
+            ("host", interface::host()?.into()),
+            ("prelude", interface::cuda()?.into()),
+            ("refused", told_of_cuda().into()),
+        ]));
         let examples = Values::from([
             ("example_cuda", set::example("cuda/rules.cuh").into()),
             ("example_cuda_rust", set::example("src/cuda.rs").into()),

@@ -127,6 +127,27 @@ const CUDA_WORDS: &[(&str, &str)] = &[
     ("new", "there is no heap"),
     ("delete", "there is no heap"),
 ];
+/// What is refused in Rust by its shape rather than by one word: as it is told to a model, and why.
+const SHAPES: &[(&str, &str)] = &[
+    ("std::…", "rules get all that they need as arguments"),
+    ("static mut", "lanes share nothing"),
+    ("cfg", "rules are the same in every build"),
+    ("include_str", "no file is read but the manifest, `include_str!(\"../env.toml\")`"),
+    ("env!", "variables are not seen"),
+    ("#[path]", "the files of a candidate are those of the manifest"),
+    ("*mut", "an address is no part of a state"),
+    ("*const", "an address is no part of a state"),
+    ("&raw", "an address is no part of a state"),
+    ("__…", "it is the inside of another crate"),
+    ("é", "names are written in ASCII"),
+];
+/// The same of CUDA source.
+const CUDA_SHAPES: &[(&str, &str)] = &[
+    ("#include", "lockstep.cuh has all that there is"),
+    ("#if", "rules are the same in every build"),
+    ("a global variable", "lanes share nothing: a variable of all is const"),
+    ("static in a function", "memory that outlives a call is a lane's State or a region"),
+];
 /// What CUDA source may include.
 const HEADERS: &[&str] = &["\"lockstep.cuh\""];
 
@@ -143,6 +164,57 @@ pub(super) fn look(files: &Files, environment: &str) -> Result<(), String> {
         }
     }
     if text.is_empty() { Ok(()) } else { Err(text) }
+}
+
+/// What a model is told of the gate for Rust: every word and shape that is refused, by reason, and what may be named.
+pub fn told_of_rust() -> String {
+    let but = |what: &str| match what {
+        "std::…" => format!(
+            "paths into `std`, `core` and `alloc`, except `sync::Arc` and {}",
+            LIBRARY.iter().map(|part| format!("`{part}`")).collect::<Vec<_>>().join(", ")
+        ),
+        "cfg" => "`cfg`, except `#[cfg(test)]`".into(),
+        "include_str" => "`include_str!`, except of `\"../env.toml\"`".into(),
+        "__…" => "names that begin with `__`".into(),
+        "é" => "names with letters outside of ASCII".into(),
+        _ => format!("`{what}`"),
+    };
+    let shapes = SHAPES.iter().map(|(what, why)| (but(what), *why));
+    by_reason(WORDS.iter().map(|(word, why)| (format!("`{word}`"), *why)).chain(shapes))
+}
+
+/// The same of CUDA source.
+pub fn told_of_cuda() -> String {
+    let but = |what: &str| match what {
+        "#include" => format!("`#include` of anything but `{}`", HEADERS.join("`, `")),
+        "#if" => {
+            "every directive but `#include`, `#define` without `##`, `#undef`, `#pragma once` and `#pragma unroll`; \
+                  so no `#if`"
+                .into()
+        }
+        "a global variable" => "a variable outside of functions that is neither `const` nor `constexpr`".into(),
+        "static in a function" => "`static` of a variable inside of a function or struct, unless it is constant".into(),
+        _ => format!("`{what}`"),
+    };
+    let shapes = CUDA_SHAPES.iter().map(|(what, why)| (but(what), *why));
+    by_reason(CUDA_WORDS.iter().map(|(word, why)| (format!("`{word}`"), *why)).chain(shapes))
+}
+
+/// A list with one line for each reason, in the order in which reasons come up.
+fn by_reason<'a>(refused: impl Iterator<Item = (String, &'a str)>) -> String {
+    let mut lines: Vec<(&str, Vec<String>)> = Vec::new();
+    for (what, why) in refused {
+        match lines.iter_mut().find(|(reason, _)| *reason == why) {
+            Some((_, all)) => all.push(what),
+            None => lines.push((why, vec![what])),
+        }
+    }
+    lines.iter().map(|(why, all)| format!("- {}: {why}\n", all.join(", "))).collect()
+}
+
+/// The reason that a table has for a shape.
+fn because(shapes: &[(&str, &'static str)], what: &str) -> &'static str {
+    shapes.iter().find(|(shape, _)| *shape == what).map_or("it can't stand in rules", |(_, why)| why)
 }
 
 /// One thing that is refused.
@@ -178,34 +250,30 @@ fn rust(source: &str, environment: &str) -> Vec<Refused> {
                     if !shared && !LIBRARY.contains(&part) {
                         let shown =
                             if path.is_empty() { text.to_owned() } else { format!("{text}::{}", path.join("::")) };
-                        refuse(token, format!("`{shown}`"), "rules get all that they need as arguments");
+                        refuse(token, format!("`{shown}`"), because(SHAPES, "std::…"));
                     }
                 }
             }
-            "static" if next(1) == "mut" => refuse(token, "`static mut`".into(), "lanes share nothing"),
+            "static" if next(1) == "mut" => refuse(token, "`static mut`".into(), because(SHAPES, "static mut")),
             "cfg" if !(before(2) == "#" && next(1) == "(" && next(2) == "test" && next(3) == ")") => {
-                refuse(token, "`cfg`".into(), "rules are the same in every build");
+                refuse(token, "`cfg`".into(), because(SHAPES, "cfg"));
             }
             "include_str" if !(next(1) == "!" && next(2) == "(" && next(3) == "\"../env.toml\"") => {
-                refuse(
-                    token,
-                    "`include_str`".into(),
-                    "no file is read but the manifest, `include_str!(\"../env.toml\")`",
-                );
+                refuse(token, "`include_str`".into(), because(SHAPES, "include_str"));
             }
-            "env" if next(1) == "!" => refuse(token, "`env!`".into(), "variables are not seen"),
+            "env" if next(1) == "!" => refuse(token, "`env!`".into(), because(SHAPES, "env!")),
             "path" if before(1) == "[" && before(2) == "#" => {
-                refuse(token, "`#[path]`".into(), "the files of a candidate are those of the manifest");
+                refuse(token, "`#[path]`".into(), because(SHAPES, "#[path]"));
             }
             "*" if next(1) == "mut" || next(1) == "const" => {
-                refuse(token, format!("`*{}`", next(1)), "an address is no part of a state");
+                refuse(token, format!("`*{}`", next(1)), because(SHAPES, "*mut"));
             }
             "&" if next(1) == "raw" && (next(2) == "mut" || next(2) == "const") => {
-                refuse(token, "`&raw`".into(), "an address is no part of a state");
+                refuse(token, "`&raw`".into(), because(SHAPES, "&raw"));
             }
-            _ if text.starts_with("__") => refuse(token, format!("`{text}`"), "it is the inside of another crate"),
+            _ if text.starts_with("__") => refuse(token, format!("`{text}`"), because(SHAPES, "__…")),
             _ if !text.is_ascii() && !text.starts_with(['"', '\'']) => {
-                refuse(token, format!("`{text}`"), "names are written in ASCII");
+                refuse(token, format!("`{text}`"), because(SHAPES, "é"));
             }
             _ => {
                 if let Some((word, why)) = WORDS.iter().find(|(word, _)| *word == text) {
@@ -297,11 +365,11 @@ fn cuda(source: &str) -> Vec<Refused> {
             let rest = rest.trim();
             match name {
                 "include" if HEADERS.contains(&rest) => {}
-                "include" => refuse(token, format!("`#include {rest}`"), "lockstep.cuh has all that there is"),
+                "include" => refuse(token, format!("`#include {rest}`"), because(CUDA_SHAPES, "#include")),
                 "define" if !rest.contains("##") => {}
                 "pragma" if rest == "once" || rest.starts_with("unroll") => {}
                 "undef" => {}
-                _ => refuse(token, format!("`#{name}`"), "rules are the same in every build"),
+                _ => refuse(token, format!("`#{name}`"), because(CUDA_SHAPES, "#if")),
             }
             for word in rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
                 if let Some((word, why)) = CUDA_WORDS.iter().find(|(refused, _)| *refused == word) {
@@ -332,18 +400,14 @@ fn cuda(source: &str) -> Vec<Refused> {
                     matches!(*word, "const" | "constexpr" | "struct" | "enum" | "union" | "typedef" | "using")
                 });
                 if matches!(text, ";" | "=" | "[") && !fixed && words.len() > 1 {
-                    refuse(
-                        &tokens[from],
-                        format!("`{}`", words.join(" ")),
-                        "lanes share nothing: a variable of all is const",
-                    );
+                    refuse(&tokens[from], format!("`{}`", words.join(" ")), because(CUDA_SHAPES, "a global variable"));
                 }
                 begun = None;
                 filled = matches!(text, "=" | "[");
             }
         }
         if text == "static" && depth > 0 && !within(&tokens[at + 1..]) {
-            refuse(token, "`static`".into(), "memory that outlives a call is a lane's State or a region");
+            refuse(token, "`static`".into(), because(CUDA_SHAPES, "static in a function"));
         }
         if text == "clock" && next(1) != "(" {
             continue;
@@ -525,6 +589,46 @@ mod tests {
         }
         look_in(&clone.join("prompts/parts/example"), "lantern");
         assert!(seen > 20, "{seen} files");
+    }
+
+    #[test]
+    fn a_model_is_told_every_reason_and_word_for_which_the_gate_refuses_and_the_gate_refuses_each_word_that_is_told() {
+        for (path, words, shapes, told) in [
+            ("src/rules.rs", WORDS, SHAPES, told_of_rust()),
+            ("cuda/rules.cuh", CUDA_WORDS, CUDA_SHAPES, told_of_cuda()),
+        ] {
+            for (word, why) in words {
+                let line = told.lines().find(|line| line.contains(&format!("`{word}`"))).expect("it is told");
+                assert!(line.ends_with(why), "{line}");
+                let said = refused(path, &format!("fn f() {{ {word}(); }}"));
+                assert!(said.contains(&format!("`{word}`")) && said.contains(why), "{word}: {said}");
+            }
+            for (shape, why) in shapes {
+                assert!(told.contains(why), "{shape}");
+            }
+        }
+        // Each shape as it may stand, and the reason that is told for it.
+        for (path, shapes, source, shape) in [
+            ("src/rules.rs", SHAPES, "use std::fs;", "std::…"),
+            ("src/rules.rs", SHAPES, "static mut X: u32 = 0;", "static mut"),
+            ("src/rules.rs", SHAPES, "#[cfg(debug_assertions)] fn f() {}", "cfg"),
+            ("src/rules.rs", SHAPES, "const K: &str = include_str!(\"x\");", "include_str"),
+            ("src/rules.rs", SHAPES, "const K: &str = env!(\"HOME\");", "env!"),
+            ("src/rules.rs", SHAPES, "#[path = \"x\"] mod x;", "#[path]"),
+            ("src/rules.rs", SHAPES, "fn f(x: *mut u8) {}", "*mut"),
+            ("src/rules.rs", SHAPES, "fn f(x: *const u8) {}", "*const"),
+            ("src/rules.rs", SHAPES, "fn f(x: u8) { &raw const x; }", "&raw"),
+            ("src/rules.rs", SHAPES, "fn f() { __x(); }", "__…"),
+            ("src/rules.rs", SHAPES, "fn é() {}", "é"),
+            ("cuda/rules.cuh", CUDA_SHAPES, "#include <math.h>", "#include"),
+            ("cuda/rules.cuh", CUDA_SHAPES, "#if 1", "#if"),
+            ("cuda/rules.cuh", CUDA_SHAPES, "int seen;", "a global variable"),
+            ("cuda/rules.cuh", CUDA_SHAPES, "void f() { static int x; }", "static in a function"),
+        ] {
+            let said = refused(path, source);
+            let (_, why) = shapes.iter().find(|(known, _)| *known == shape).expect("it is in the table");
+            assert!(said.contains(why), "{source}: {said}");
+        }
     }
 
     #[test]

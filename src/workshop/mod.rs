@@ -8,6 +8,8 @@ mod build;
 mod gate;
 mod scaffold;
 
+pub use gate::{told_of_cuda, told_of_rust};
+
 use crate::edit::Files;
 use crate::prompt::PromptError;
 use crate::sandbox::{Bind, Confinement, Purpose, Sandbox};
