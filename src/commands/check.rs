@@ -14,7 +14,7 @@ use lockstep_harness::pair::Pair;
 use lockstep_harness::reference::{cache_folder, find_tools, prepare};
 use lockstep_harness::report::{replay_block, thousands};
 use lockstep_harness::side::{CommandLine, LaneStart, LogFile, Play, Process, Side, SideError, Source, Terms};
-use lockstep_harness::tiers::contract::{LANES, try_claims};
+use lockstep_harness::tiers::contract::{self, LANES, try_claims};
 use lockstep_harness::tiers::{Check, CheckOutcome, Tokens};
 use lockstep_harness::watch::{Stop, Watch};
 use serde_json::json;
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 /// Check an adapter alone: conformance, and whether it agrees with itself
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lockstep check counter --adapter c\n  lockstep check pong -c default --steps 100M\n  lockstep check pong -c default --steps 100M --backend rust.simd\n\nNo backend is needed. The adapter is held to the claims of the contract tier, played twice in one process, in two, and with another hash seed, and its speed is measured. Its source is read for chance, clocks and the order of sets, by file and line, and for keys that no model should see. Without --steps this ends within a minute, if the adapter plays 100 steps/s or more. With --steps two processes of it are compared for as long as you like: whatever differs is a false alarm. With --backend the same is done with a backend."
+    after_help = "Examples:\n  lockstep check counter --adapter c\n  lockstep check pong -c default --steps 100M\n  lockstep check pong -c default --steps 100M --backend rust.simd\n\nNo backend is needed. The adapter is held to the claims of the contract tier, played twice in one process, in two, and with another hash seed, and its speed is measured. Its source is read for chance, clocks and the order of sets, by file and line, and for keys that no model should see. Without --steps this ends within a minute, if the adapter plays 20 steps/s or more; at less than some 500 it plays shorter traces, and says so. With --steps two processes of it are compared for as long as you like: whatever differs is a false alarm. With --backend the same is done with a backend."
 )]
 pub struct Arguments {
     /// An environment in envs/, or the folder of one
@@ -58,6 +58,44 @@ const SPEED_TIME: Duration = Duration::from_secs(1);
 const CLAIMS_TIME: Duration = Duration::from_secs(30);
 /// Nor are traces between processes.
 const COMPARE_TIME: Duration = Duration::from_secs(4);
+/// How long all claims may take, as far as their number of steps decides it.
+const CLAIMS_AIM: Duration = Duration::from_secs(20);
+/// Traces of one length that all claims together play, about.
+const CLAIMS_TRACES: f64 = 70.0;
+/// Fewer steps than these say little.
+const STEPS_MIN: usize = 6;
+
+/// How much is played at a speed, so that the whole ends within a minute.
+struct Amount {
+    /// Steps of each trace that a claim plays.
+    claims: usize,
+    /// Steps of each trace that is compared between processes.
+    compared: u64,
+}
+
+impl Amount {
+    /// What there is time for at so many steps a second.
+    fn at(speed: f64) -> Self {
+        let claims = CLAIMS_AIM.as_secs_f64() * speed / CLAIMS_TRACES;
+        let compared = COMPARE_TIME.as_secs_f64() * speed / 4.0;
+        Amount {
+            claims: (claims as usize).clamp(STEPS_MIN, contract::STEPS),
+            compared: (compared as u64).clamp(STEPS_MIN as u64, STEPS),
+        }
+    }
+
+    /// What was reduced, in words.
+    fn reduced(&self, speed: f64) -> Option<String> {
+        (self.claims < contract::STEPS || self.compared < STEPS).then(|| {
+            format!(
+                "reduced at {speed:.0} steps/s: claims were tried on traces of {} steps instead of {}, processes compared over traces of {} instead of {STEPS}; --steps N compares for as long as you like",
+                self.claims,
+                contract::STEPS,
+                self.compared,
+            )
+        })
+    }
+}
 
 /// Runs the verb.
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -119,12 +157,16 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         progress.begin(&format!("{} check", configuration.name), 15);
         let mut side = open(&configuration, LANES, &[])?;
         let reopen = |lanes: usize| open(&configuration, lanes, &[]);
+        let speed = speed(&mut side, &configuration, seed)?;
+        let amount = Amount::at(speed);
         let tried = Instant::now();
         let limit = within(&stop, CLAIMS_TIME.saturating_sub(began.elapsed()).max(CLAIMS_TIME / 20));
-        let mut checks = try_claims(&mut side, &reopen, &configuration, seed, &mut progress, &limit)?;
-        let contract = tried.elapsed();
+        let mut checks = try_claims(&mut side, &reopen, &configuration, seed, amount.claims, &mut progress, &limit)?;
+        // What the tier itself takes, with traces of full length.
+        let took = tried.elapsed();
+        let contract = took.mul_f64(contract::STEPS as f64 / amount.claims as f64);
         if limit.asked() && !stop.asked() {
-            let outcome = CheckOutcome::Skipped(format!("{} s were over", contract.as_secs()));
+            let outcome = CheckOutcome::Skipped(format!("{} s were over", took.as_secs()));
             checks.push(Check { claim: "the claims after these".into(), side: role.into(), outcome });
         }
         let others = [
@@ -134,12 +176,11 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         // A backend has no hash seed.
         for (claim, variables) in others.into_iter().take(if role == "reference" { 2 } else { 1 }) {
             let mut other = open(&configuration, LANES, variables)?;
-            let outcome = compare(&mut side, &mut other, &configuration, seed)?;
+            let outcome = compare(&mut side, &mut other, &configuration, seed, amount.compared)?;
             checks.push(Check { claim: claim.into(), side: role.into(), outcome });
             other.close();
             progress.advance(1);
         }
-        let speed = speed(&mut side, &configuration, seed)?;
         progress.end();
         let itself = match arguments.steps.filter(|_| !stop.asked()) {
             Some(steps) => {
@@ -193,12 +234,15 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
                     if counted.stopped { ", stopped" } else { "" }
                 );
             }
+            if let Some(line) = amount.reduced(speed) {
+                anstream::println!("{:<16} {line}", "");
+            }
             for line in missing.iter().chain(&state.as_ref().map(State::lines).unwrap_or_default()) {
                 anstream::println!("{:<16} {line}", "");
             }
         }
         rows.push(json!({
-            "configuration": configuration.name, "checks": checks, "steps_per_second": speed, "missing": missing,
+            "configuration": configuration.name, "checks": checks, "steps_per_second": speed, "reduced": amount.reduced(speed), "missing": missing,
             "against_itself": itself.as_ref().map(Itself::json),
             "state": state.as_ref().map(State::json),
         }));
@@ -238,6 +282,7 @@ fn compare(
     other: &mut Side,
     configuration: &Configuration,
     seed: u64,
+    steps: u64,
 ) -> Result<CheckOutcome, Failure> {
     let began = Instant::now();
     for stream in 0..STREAMS {
@@ -245,7 +290,7 @@ fn compare(
             break;
         }
         let mut tokens = Vec::new();
-        Tokens::new(seed).fill(configuration, stream, 0, STEPS, &mut tokens);
+        Tokens::new(seed).fill(configuration, stream, 0, steps, &mut tokens);
         let mut runs = Vec::new();
         for side in [&mut *side, &mut *other] {
             let mut chains = side.reset(&[start(seed, stream)])?;
@@ -376,4 +421,22 @@ fn missing(side: &Side, configuration: &Configuration) -> Vec<String> {
         Level::Exact | Level::Served => {}
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_reference_is_checked_over_fewer_steps_and_the_line_says_how_many() {
+        assert_eq!(Amount::at(5_000.0).reduced(5_000.0), None);
+        let slow = Amount::at(20.0);
+        // Claims, two comparisons of at least one trace on both sides: with the speed, the snapshots and the starts of
+        // processes this has to end within a minute.
+        let seconds = (slow.claims as f64 * CLAIMS_TRACES + 4.0 * slow.compared as f64) / 20.0;
+        assert!(seconds < 30.0, "{seconds}");
+        let line = slow.reduced(20.0).expect("it is slow");
+        let said = [format!("of {} steps instead of 96", slow.claims), format!("of {} instead of 256", slow.compared)];
+        assert!(said.iter().all(|said| line.contains(said)), "{line}");
+    }
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// Snapshots that are weighed, one after another.
 const SNAPSHOTS: usize = 6;
-/// Steps between two of them.
+/// Steps between two of them, at most.
 const STEPS: u64 = 256;
 /// How long that may take.
 const TIME_MAX: Duration = Duration::from_secs(6);
@@ -112,14 +112,15 @@ impl State {
         seed: u64,
     ) -> Result<Self, SideError> {
         let start = |stream| LaneStart { lane: 0, seed, stream, episode: 0, source: Source::Seeded };
+        let steps = ((TIME_MAX.as_secs_f64() * speed) as u64 / SNAPSHOTS as u64).clamp(1, STEPS);
         let began = Instant::now();
         side.reset(&[start(1 << 44)])?;
         let mut snapshots = vec![(0, side.snapshot(0)?.len())];
         for round in 1..SNAPSHOTS as u64 {
             let mut tokens = Vec::new();
-            Tokens::new(seed).fill(configuration, 1 << 44, (round - 1) * STEPS, round * STEPS, &mut tokens);
+            Tokens::new(seed).fill(configuration, 1 << 44, (round - 1) * steps, round * steps, &mut tokens);
             side.play(Play::one_lane(configuration, 0, &tokens))?;
-            snapshots.push((round * STEPS, side.snapshot(0)?.len()));
+            snapshots.push((round * steps, side.snapshot(0)?.len()));
             if began.elapsed() > TIME_MAX {
                 break;
             }

@@ -10,8 +10,8 @@ use crate::watch::{Stop, Watch};
 use lockstep_core::HEAD_STEP;
 use lockstep_core::wire::{Mode, Verb};
 
-/// Steps that each claim is tried on.
-const STEPS: usize = 96;
+/// Steps that each claim is tried on, unless the side is too slow for so many.
+pub const STEPS: usize = 96;
 /// Lanes that the claims are tried with.
 pub const LANES: usize = 4;
 
@@ -44,6 +44,8 @@ struct Trial<'a> {
     reopen: Reopen<'a>,
     configuration: &'a Configuration,
     seed: u64,
+    /// Steps of each trace.
+    steps: usize,
 }
 
 /// Tries every claim on both sides.
@@ -64,7 +66,7 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
     let opened: [(&mut Side, Reopen<'_>); 2] =
         [(&mut pair.reference, &reopen_reference), (&mut pair.backend, &reopen_backend)];
     for (side, reopen) in opened {
-        let checks = try_claims(side, reopen, &configuration, stage.seed, stage.watch, &stage.stop)?;
+        let checks = try_claims(side, reopen, &configuration, stage.seed, STEPS, stage.watch, &stage.stop)?;
         report.stopped |= stage.stop.asked();
         report.checks.extend(checks);
     }
@@ -84,7 +86,7 @@ pub fn run(stage: &mut Stage<'_>) -> Result<TierReport, SideError> {
     Ok(report)
 }
 
-/// Tries every claim on one side that has [`LANES`] lanes.
+/// Tries every claim on one side that has [`LANES`] lanes, with traces of `steps` steps.
 ///
 /// # Errors
 /// If a reference fails, or the side can't be restarted.
@@ -93,6 +95,7 @@ pub fn try_claims(
     reopen: Reopen<'_>,
     configuration: &Configuration,
     seed: u64,
+    steps: usize,
     watch: &mut dyn Watch,
     stop: &Stop,
 ) -> Result<Vec<Check>, SideError> {
@@ -103,7 +106,7 @@ pub fn try_claims(
         if stop.asked() {
             break;
         }
-        let mut trial = Trial { side: &mut *side, reopen, configuration, seed };
+        let mut trial = Trial { side: &mut *side, reopen, configuration, seed, steps };
         let mut hung = false;
         let outcome = match check(&mut trial) {
             Ok(outcome) => outcome,
@@ -137,7 +140,7 @@ impl Trial<'_> {
         let replays = self.configuration.level == Level::Recorded && self.side.role != "reference";
         let source = if replays {
             let draw = |index| lockstep_core::draw_word(self.seed, stream, 0, index);
-            Source::Listed((0..4 * STEPS as u32).map(draw).collect())
+            Source::Listed((0..4 * self.steps as u32).map(draw).collect())
         } else {
             Source::Seeded
         };
@@ -153,7 +156,7 @@ impl Trial<'_> {
     /// The digests of one lane's trace.
     fn chains(&mut self, lane: usize, stream: u64) -> Result<Vec<u64>, SideError> {
         let mut chains = self.side.reset(&[self.start(lane, stream)])?;
-        let tokens = self.tokens(stream, STEPS);
+        let tokens = self.tokens(stream, self.steps);
         let play = Play::one_lane(self.configuration, lane, &tokens);
         chains.extend(self.side.play(play)?.remove(0).chains);
         Ok(chains)
@@ -176,7 +179,7 @@ fn same_runs(
     for stream in 30..42 {
         let mut runs = Vec::new();
         for side in [&mut *side, &mut *other] {
-            let mut trial = Trial { side, reopen: none, configuration, seed };
+            let mut trial = Trial { side, reopen: none, configuration, seed, steps: STEPS };
             runs.push(trial.chains(LANES - 1, stream)?);
         }
         if runs[0] != runs[1] {
@@ -215,11 +218,11 @@ fn neighbours(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
     let alone: Vec<Vec<u64>> = (0..LANES).map(|lane| trial.chains(lane, lane as u64)).collect::<Result<_, _>>()?;
     let starts: Vec<LaneStart> = (0..LANES).map(|lane| trial.start(lane, lane as u64)).collect();
     trial.side.reset(&starts)?;
-    let tokens: Vec<u32> = (0..LANES as u64).flat_map(|stream| trial.tokens(stream, STEPS)).collect();
+    let tokens: Vec<u32> = (0..LANES as u64).flat_map(|stream| trial.tokens(stream, trial.steps)).collect();
     let play = Play {
         lane_first: 0,
         lane_count: LANES,
-        step_count: STEPS,
+        step_count: trial.steps,
         tokens: &tokens,
         grain: None,
         window: lockstep_core::wire::WINDOW_STEPS_MAX as usize,
@@ -234,7 +237,7 @@ fn neighbours(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
 }
 
 fn partial_reset(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
-    let (half, tokens) = (STEPS / 2 * trial.configuration.tokens_per_step(), trial.tokens(9, STEPS));
+    let (half, tokens) = (trial.steps / 2 * trial.configuration.tokens_per_step(), trial.tokens(9, trial.steps));
     let mut runs = Vec::new();
     for disturbed in [false, true] {
         let starts = [trial.start(0, 8), trial.start(1, 9)];
@@ -253,8 +256,13 @@ fn batch_size(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
     let expected = trial.chains(0, 11)?;
     for lanes in [1, 3, 17] {
         let mut other = (trial.reopen)(lanes)?;
-        let mut again =
-            Trial { side: &mut other, reopen: trial.reopen, configuration: trial.configuration, seed: trial.seed };
+        let mut again = Trial {
+            side: &mut other,
+            reopen: trial.reopen,
+            configuration: trial.configuration,
+            seed: trial.seed,
+            steps: trial.steps,
+        };
         if again.chains(lanes - 1, 11)? != expected {
             return Ok(CheckOutcome::Failed(format!("the last of {lanes} lanes plays stream 11 otherwise")));
         }
@@ -264,9 +272,9 @@ fn batch_size(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
 }
 
 fn frames(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
-    let tokens = trial.tokens(12, STEPS);
+    let tokens = trial.tokens(12, trial.steps);
     let mut runs: Vec<Vec<Vec<u8>>> = Vec::new();
-    for size in [STEPS, 1, 7] {
+    for size in [trial.steps, 1, 7] {
         let start = trial.start(0, 12);
         trial.side.reset(&[start])?;
         let mut bytes = Vec::new();
@@ -291,10 +299,16 @@ fn snapshot_elsewhere(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> 
     snapshot_into(trial, LANES - 1)
 }
 
+/// The step among `steps` that `at` is among [`STEPS`]; neither the first nor the last.
+fn within(at: usize, steps: usize) -> usize {
+    (at * steps / STEPS).clamp(1, steps - 1)
+}
+
 fn snapshot_into(trial: &mut Trial<'_>, lane: usize) -> Result<CheckOutcome, SideError> {
     let per_step = trial.configuration.tokens_per_step();
     for (stream, at) in [(13, 1), (14, 17), (15, 48), (16, 63), (17, 70)] {
-        let tokens = trial.tokens(stream, STEPS);
+        let at = within(at, trial.steps);
+        let tokens = trial.tokens(stream, trial.steps);
         let start = trial.start(0, stream);
         trial.side.reset(&[start])?;
         trial.side.play(Play::one_lane(trial.configuration, 0, &tokens[..at * per_step]))?;
@@ -319,7 +333,7 @@ fn snapshot_into(trial: &mut Trial<'_>, lane: usize) -> Result<CheckOutcome, Sid
 fn leaves_nothing(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
     let mut fresh = (trial.reopen)(LANES)?;
     for stream in 50..53 {
-        let (used, tokens) = (trial.start(0, stream), trial.tokens(stream, STEPS));
+        let (used, tokens) = (trial.start(0, stream), trial.tokens(stream, trial.steps));
         trial.side.reset(&[used])?;
         trial.side.play(Play::one_lane(trial.configuration, 0, &tokens))?;
         let begun = trial.start(0, stream + 100);
@@ -328,7 +342,8 @@ fn leaves_nothing(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
         let (expected, observed) = (fresh.snapshot(0)?, trial.side.snapshot(0)?);
         if let Some(at) = (0..expected.len().max(observed.len())).find(|at| expected.get(*at) != observed.get(*at)) {
             return Ok(CheckOutcome::Failed(format!(
-                "after {STEPS} steps and a reset its snapshot differs from that of a new lane, first in byte {at} of {}: reset has to set every word of State",
+                "after {} steps and a reset its snapshot differs from that of a new lane, first in byte {at} of {}: reset has to set every word of State",
+                trial.steps,
                 expected.len()
             )));
         }
@@ -350,7 +365,8 @@ fn inject(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
     }
     let per_step = trial.configuration.tokens_per_step();
     for (stream, at) in [(18, 1), (19, 20), (20, 47), (21, 64)] {
-        let tokens = trial.tokens(stream, STEPS);
+        let at = within(at, trial.steps);
+        let tokens = trial.tokens(stream, trial.steps);
         let start = trial.start(0, stream);
         let first = trial.side.reset_in_full(&start, Mode::State)?;
         let records = trial.records(0, &tokens[..at * per_step], Mode::State)?;
@@ -391,10 +407,10 @@ fn digests(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
         let start = trial.start(0, stream);
         let first = trial.side.reset_in_full(&start, Mode::Full)?;
         let mut computed = vec![digest.of(0, &first.bytes)];
-        let tokens = trial.tokens(stream, STEPS);
+        let tokens = trial.tokens(stream, trial.steps);
         let records = trial.records(0, &tokens, Mode::Full)?;
         let window = lockstep_core::wire::WINDOW_STEPS_MAX as usize;
-        for number in 0..STEPS.div_ceil(window) {
+        for number in 0..trial.steps.div_ceil(window) {
             let inside = records.iter().filter(|stepped| stepped.step / window == number);
             let bytes: Vec<u8> = inside.flat_map(|stepped| stepped.bytes.iter().copied()).collect();
             computed.push(digest.of(computed[number], &bytes));
@@ -419,7 +435,7 @@ fn rows(trial: &mut Trial<'_>) -> Result<CheckOutcome, SideError> {
         return Ok(CheckOutcome::Skipped("it leaves the rows of grains to the readable backend".into()));
     }
     for grain in 0..grains {
-        let tokens = trial.tokens(27, STEPS);
+        let tokens = trial.tokens(27, trial.steps);
         let start = trial.start(0, 27);
         trial.side.reset(std::slice::from_ref(&start))?;
         let plain = trial.records(0, &tokens, Mode::Full)?;
