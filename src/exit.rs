@@ -28,6 +28,8 @@ pub enum Exit {
     DoesNotBuild = 4,
     /// A budget is spent; the run can be resumed with a larger one.
     Budget = 5,
+    /// The machine lacks what the backend runs on: a GPU.
+    NoDevice = 6,
     /// A bug of lockstep itself.
     Bug = 70,
     /// Stopped by Ctrl-C; what was found is kept.

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 /// Verifies that a fast reinforcement-learning environment is the same as its slow reference.
 ///
 /// Exit codes: 0 agree, 1 diverged, 2 usage, 3 reference unavailable, 4 candidate did not build, 5 budget spent,
-/// 70 our own bug, 130 stopped by Ctrl-C.
+/// 6 no GPU for backend cuda, 70 our own bug, 130 stopped by Ctrl-C.
 #[derive(Parser)]
 #[command(name = "lockstep", version, propagate_version = true, arg_required_else_help = true)]
 #[command(

@@ -3,7 +3,7 @@
 use crate::carried;
 use crate::commands::converge::sandbox;
 use crate::edit::Files;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::terminal::Progress;
 use crate::workshop::Workshop;
 use lockstep_harness::manifest::Manifest;
@@ -96,7 +96,11 @@ impl Project {
         let feature = self.manifest.file.backends.get(backend).and_then(|table| table.feature.as_deref());
         let runner = runner::build(&self.manifest.file.name, &self.manifest.folder, feature);
         progress.end();
-        Ok(CommandLine::program(&runner?))
+        let runner = runner?;
+        if let Some(message) = runner::lacks(&runner, backend) {
+            return Err(Failure { exit: Exit::NoDevice, message });
+        }
+        Ok(CommandLine::program(&runner))
     }
 
     fn runner_of_the_workshop(&self, backend: &str, progress: &mut Progress) -> Result<CommandLine, Failure> {

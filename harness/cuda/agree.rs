@@ -2,6 +2,7 @@
 //! answer byte for byte.
 
 use lockstep_core::backend::{Settled, StepMany};
+use lockstep_core::device::{Rollout, RustRollout};
 use lockstep_core::host::{CudaHost, HostRules, layout, shared_layout};
 use lockstep_core::wire::Mode;
 use lockstep_core::{
@@ -471,4 +472,28 @@ fn print_unrecorded<R: HostRules>(name: &str, options: &Options, lanes: usize, t
         "| {name} | no records | {:.2} ({:.2} to {:.2}) | {:.2} ({:.2} to {:.2}) | {:.2} ({:.2} to {:.2}) |",
         rust[2], rust[0], rust[4], host[2], host[0], host[4], ratios[2], ratios[0], ratios[4]
     );
+}
+
+/// Rollouts without records, in which the source samples the actions, against the readable rules.
+pub fn rollouts_agree<R: HostRules>(lanes: usize, steps: usize) {
+    for (name, options) in configurations::<R>() {
+        let seed = 5;
+        let mut rust = RustRollout::<R>::new(world::<R>(&options), lanes, seed);
+        let mut cuda = CudaHost::<R>::new(world::<R>(&options), lanes);
+        let settled = Settled { digest: Digest::Xxh64, named: true };
+        for lane in 0..lanes {
+            let header = Header { seed, stream: lane as u64, ..Header::default() };
+            cuda.reset(settled, Mode::Digest, lane, header, Source::Seeded, &mut Vec::new()).expect("can be reset");
+        }
+        let mut observed = Rollout::new(rust.rollout.seed, lanes);
+        // Launches of different lengths count as one.
+        for launch in [1, 2, 7, steps] {
+            rust.play(launch);
+            cuda.rollout(&mut observed, launch);
+            assert_eq!(observed, rust.rollout, "{name}: after a launch of {launch} steps");
+        }
+        let distinct: std::collections::BTreeSet<u64> = observed.digests.iter().copied().collect();
+        assert_eq!(distinct.len(), lanes, "{name}: lanes play different games");
+        assert!(observed.ended.iter().any(|ended| *ended > 0), "{name}: no episode ended in {steps} steps");
+    }
 }

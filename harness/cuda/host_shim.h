@@ -87,7 +87,7 @@ static inline const char* ls_launch(unsigned lane_count, Kernel kernel) {
 
 // `LS_HOST_TABLE(env, Rules)` exports `env_cuda_host`, the table that harness/core/src/host.rs reads. Bump the version
 // with it.
-#define LS_TABLE_VERSION 2
+#define LS_TABLE_VERSION 3
 
 #define LS_HOST_TABLE(env, Rules)                                                                                     \
     static const char* host_reset(u32 count, const LsLanes* lanes, const LsRecords* records, const void* world,       \
@@ -104,6 +104,11 @@ static inline const char* ls_launch(unsigned lane_count, Kernel kernel) {
                                  const LsShape* shape, const u32* tokens) {                                           \
         const Rules::World* typed = (const Rules::World*)world;                                                       \
         return ls_launch(count, [&] { env##_step(count, *lanes, heads, typed, shape, tokens); });                     \
+    }                                                                                                                 \
+    static const char* host_rollout(u32 count, const LsRollout* rollout, const LsLanes* lanes, const void* world,     \
+                                    const LsShape* shape) {                                                           \
+        const Rules::World* typed = (const Rules::World*)world;                                                       \
+        return ls_launch(count, [&] { env##_rollout(count, *rollout, *lanes, typed, shape); });                       \
     }                                                                                                                 \
     static const char* host_observe(u32 count, u8* observations, const LsLanes* lanes, const void* world,             \
                                     const LsShape* shape) {                                                           \
@@ -122,8 +127,8 @@ static inline const char* ls_launch(unsigned lane_count, Kernel kernel) {
     static void host_limits(u32 grain_count, u32* draws_max, u32* rows_max, const void* world) {                      \
         env##_limits(grain_count, draws_max, rows_max, (const Rules::World*)world);                                   \
     }                                                                                                                 \
-    static const LsTable table = {LS_TABLE_VERSION, sizeof(LsTable), env##_layout, host_limits, host_reset,           \
-                                  host_step_many,   host_step,       host_observe, host_legal,  host_inject};         \
+    static const LsTable table = {LS_TABLE_VERSION, sizeof(LsTable), env##_layout, host_limits,  host_reset, host_step_many,\
+                                  host_step,        host_rollout,    host_observe, host_legal,   host_inject};        \
     extern "C" const LsTable* env##_cuda_host(void) {                                                                 \
         return &table;                                                                                                \
     }
@@ -132,6 +137,7 @@ struct LsShape;
 struct LsLanes;
 struct LsRecords;
 struct LsSteps;
+struct LsRollout;
 
 /// What Rust calls; launchers return null or the first fault.
 struct LsTable {
@@ -145,6 +151,7 @@ struct LsTable {
                              const LsSteps*);
     const char* (*step)(unsigned count, const LsLanes*, unsigned* heads, const void* world, const LsShape*,
                         const unsigned* tokens);
+    const char* (*rollout)(unsigned count, const LsRollout*, const LsLanes*, const void* world, const LsShape*);
     const char* (*observe)(unsigned count, unsigned char* observations, const LsLanes*, const void* world,
                            const LsShape*);
     const char* (*legal)(unsigned count, const LsLanes*, const void* world, const LsShape*);

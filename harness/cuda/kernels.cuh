@@ -43,6 +43,59 @@ LS_FN void ls_decode_step(const LsShape& shape, u32 deciders, const u32* masks, 
     }
 }
 
+// --- device/rollout.rs
+
+/// The tokens that a rollout plays: numbered words of a lane's own sequence, four of which are made at once.
+struct LsTokens {
+    u64 seed;
+    u64 stream;
+    u32 next;        // the number of the next word
+    u32 block;       // the four that `four` holds, if `any`
+    u32 any;
+    LsFour four;
+
+    LS_FN u32 word() {
+        u32 wanted = next >> 2;
+        if (!any || block != wanted) {
+            LsFour key = {{(u32)seed, (u32)(seed >> 32), (u32)stream, (u32)(stream >> 32)}};
+            LsFour counter = {{wanted, 0, 0, 0}};
+            four = ls_threefry(key, counter);
+            block = wanted;
+            any = 1;
+        }
+        u32 place = next & 3;
+        next += 1;
+        // No index that is known only at run time: the four words stay in registers.
+        u32 low = place & 1 ? four.x[1] : four.x[0];
+        u32 high = place & 1 ? four.x[3] : four.x[2];
+        return place & 2 ? high : low;
+    }
+
+    /// An ordinary action; a continuous one lies between -1 and 1.
+    LS_FN u32 token(const LsShape& shape) {
+        u32 drawn = word();
+        if (shape.action != LS_CONTINUOUS) return drawn >> 1;
+        f32 value = (f32)(i32)(drawn >> 8) * 0.00000011920928955078125f - 1.0f;
+        u32 bits = __float_as_uint(value);
+        return bits << 1 | bits >> 31;
+    }
+};
+
+/// Chains a word to a digest. For each word it maps digests one to one, so two chains that differ once stay different
+/// while the words after it are equal.
+LS_FN u64 ls_chain(u64 digest, u32 word) {
+    digest = (digest ^ word) * 0x9E3779B97F4A7C15ull;
+    return digest ^ digest >> 29;
+}
+
+LS_FN u64 ls_chain_bytes(u64 digest, const u8* bytes, u32 size) {
+    LsReader reader = {bytes, bytes + size};
+    u32 at = 0;
+    for (; at + 4 <= size; at += 4) digest = ls_chain(digest, reader.get_u32());
+    for (; at < size; at++) digest = ls_chain(digest, reader.get_u8());
+    return digest;
+}
+
 // --- lane.rs
 
 const u32 LS_HEAD_STEP = 0;
@@ -83,6 +136,17 @@ struct LsSteps {
     u32 grain;
     u32 resets;          // 1: a lane whose episode ended is reset here, where the shape says that it is to be reset
     u32 named;
+};
+
+/// A rollout that samples its own actions and leaves no records.
+struct LsRollout {
+    u64* digests;        // of all that each lane has said, chained; null: nobody compares
+    u32* played;         // steps of each lane so far, counted up: they number its tokens
+    u32* ended;          // episodes ended, counted up
+    u32* heads;          // of each lane's last step
+    u64 seed;            // of the tokens
+    u32 step_count;
+    u32 unused;
 };
 
 /// One lane while a kernel works on it: header and state in registers, the rest in place.
@@ -314,6 +378,60 @@ LS_FN void ls_kernel_step(u32 lane_count, const LsLanes& lanes, u32* heads, cons
     ls_store<Rules>(self, lanes, lanes.first + thread);
 }
 
+/// Everything that a lane says after a step, chained to its digest.
+template <class Rules>
+LS_FN u64 ls_digest_step(const LsLane<Rules>& self, const LsShape& shape, u32 head, u64 digest) {
+    digest = ls_chain(digest, head);
+    const u32 words = sizeof(typename Rules::State) / 4;
+    u32 state[words];
+    memcpy(state, &self.state, sizeof state);
+    for (u32 i = 0; i < words; i++) digest = ls_chain(digest, state[i]);
+    for (u32 agent = 0; agent < shape.agents; agent++) {
+        typename Rules::Reward reward = self.rewards[agent];
+        u32 parts[sizeof(typename Rules::Reward) / 4];
+        memcpy(parts, &reward, sizeof parts);
+        for (u32 i = 0; i < sizeof parts / 4; i++) digest = ls_chain(digest, parts[i]);
+    }
+    for (u32 i = 0; i < shape.agents * shape.mask_words; i++) digest = ls_chain(digest, self.masks[i]);
+    if (!self.observations) return digest;
+    return ls_chain_bytes(digest, self.observations, shape.agents * shape.observation_bytes);
+}
+
+/// Plays `step_count` steps of each lane with actions sampled here; a lane whose episode ended is reset at once.
+/// Observations are not written where `lanes` has no place for them.
+template <class Rules>
+LS_FN void ls_kernel_rollout(u32 lane_count, const LsRollout& rollout, const LsLanes& lanes,
+                             const typename Rules::World& world, const LsShape& shape) {
+    u32 thread = ls_thread();
+    if (thread >= lane_count) return;
+    LsLane<Rules> self = ls_load<Rules>(lanes, shape, lanes.first + thread);
+    if (!lanes.observations) self.observations = nullptr;
+    u32 width = shape.agents * shape.width;
+    u32 played = rollout.played[thread];
+    LsTokens words = {rollout.seed, self.header.stream, played * width, 0, 0, {{0, 0, 0, 0}}};
+    u64 digest = rollout.digests ? rollout.digests[thread] : 0;
+    u32 ended = 0;
+    u32 head = 0;
+    for (u32 i = 0; i < rollout.step_count; i++) {
+        u32 tokens[Rules::AGENTS * Rules::WIDTH];
+        for (u32 j = 0; j < Rules::AGENTS * Rules::WIDTH; j++) tokens[j] = j < width ? words.token(shape) : 0;
+        LsDraws draws = {&self.header, self.list, nullptr, 0, 0};
+        LsOut<typename Rules::Reward> out = ls_out<Rules>(self, shape, LS_GRAIN_NONE, nullptr);
+        LsOutcome outcome = ls_step_logged<Rules>(self, world, shape, tokens, draws, out);
+        head = ls_flags(outcome) | self.header.deciders << 16;
+        if (rollout.digests) digest = ls_digest_step<Rules>(self, shape, head, digest);
+        if (outcome.terminated || outcome.truncated) {
+            ended += 1;
+            if (shape.resets) ls_reset_logged<Rules>(self, world, shape, 0, nullptr);
+        }
+    }
+    rollout.played[thread] = played + rollout.step_count;
+    rollout.ended[thread] += ended;
+    rollout.heads[thread] = head;
+    if (rollout.digests) rollout.digests[thread] = digest;
+    ls_store<Rules>(self, lanes, lanes.first + thread);
+}
+
 /// Writes what each agent would observe in the lane's state, wherever the last observation was made.
 template <class Rules>
 LS_FN void ls_kernel_observe(u32 lane_count, u8* observations, const LsLanes& lanes,
@@ -371,6 +489,7 @@ LS_FN void ls_kernel_layout(u32 capacity, u32* words) {
     layout.put(sizeof(LsLanes));
     layout.put(sizeof(LsRecords));
     layout.put(sizeof(LsSteps));
+    layout.put(sizeof(LsRollout));
     layout.put(sizeof(typename Rules::Reward));
     Rules::layout(layout);
 }
@@ -396,6 +515,10 @@ LS_FN void ls_kernel_limits(u32 grain_count, u32* draws_max, u32* rows_max, cons
     extern "C" __global__ void env##_step(u32 lane_count, LsLanes lanes, u32* heads, const Rules::World* world,       \
                                           const LsShape* shape, const u32* tokens) {                                  \
         ls_kernel_step<Rules>(lane_count, lanes, heads, *world, *shape, tokens);                                      \
+    }                                                                                                                 \
+    extern "C" __global__ void env##_rollout(u32 lane_count, LsRollout rollout, LsLanes lanes,                        \
+                                             const Rules::World* world, const LsShape* shape) {                       \
+        ls_kernel_rollout<Rules>(lane_count, rollout, lanes, *world, *shape);                                         \
     }                                                                                                                 \
     extern "C" __global__ void env##_observe(u32 lane_count, u8* observations, LsLanes lanes,                         \
                                              const Rules::World* world, const LsShape* shape) {                       \

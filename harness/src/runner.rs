@@ -108,6 +108,19 @@ pub fn backends(runner: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// The exit code of a runner that lacks what a backend runs on, such as a GPU.
+pub const NO_DEVICE: i32 = 6;
+
+/// What a backend that was built lacks on this machine, in words that end in what to do.
+pub fn lacks(runner: &Path, backend: &str) -> Option<String> {
+    let output = Command::new(runner).args(["--tool", "needs", backend]).stdin(Stdio::null()).output().ok()?;
+    // A runner without tools has no backend that could lack anything.
+    (output.status.code() == Some(NO_DEVICE)).then(|| {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        said.strip_prefix("error: ").unwrap_or(&said).to_owned()
+    })
+}
+
 /// One way of timing a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contest {

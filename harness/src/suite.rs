@@ -67,6 +67,12 @@ fn trials(manifest: &Manifest, runner: &Path, listed: bool) -> Vec<Trial> {
             trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
             continue;
         }
+        if let Some(reason) = if listed { None } else { crate::runner::lacks(runner, backend) } {
+            let reason = reason.lines().next().unwrap_or_default();
+            let name = format!("{environment}::all::{backend}::all ({reason})");
+            trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
+            continue;
+        }
         for (configuration, paths) in traces_by_configuration(manifest) {
             // Every adapter of the reference passes one set of traces beside `rust`; that the others equal `rust` on it
             // takes one adapter.

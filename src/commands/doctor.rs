@@ -184,11 +184,7 @@ fn writable(folder: &Path) -> Result<String, String> {
 }
 
 fn gpu() -> Result<String, String> {
-    if Path::new("/dev/nvidiactl").exists() {
-        Ok("an NVIDIA driver is loaded".into())
-    } else {
-        Err("no NVIDIA driver; rows of backend cuda are listed as skipped".into())
-    }
+    lockstep_harness::cuda::driver::look().map_err(|why| format!("{why}; rows of backend cuda are listed as skipped"))
 }
 
 /// What holds for candidates on this machine, tried for real.

@@ -103,7 +103,7 @@ fn suites(root: &Path, arguments: Arguments) -> Result<Exit, Failure> {
     }
     if !compiles_cuda() {
         anstream::eprintln!(
-            "(hint: rows of cuda-host and ptx were skipped, because there is no C++ compiler `c++` here)"
+            "(hint: rows of cuda-host, ptx and cuda were skipped, because there is no C++ compiler `c++` here)"
         );
         return Ok(first);
     }
@@ -115,12 +115,17 @@ fn suites(root: &Path, arguments: Arguments) -> Result<Exit, Failure> {
     let mut command = begun();
     for name in &featured {
         command.args(["--package", &format!("lockstep-env-{name}")]);
-        command.args(["--features", &format!("lockstep-env-{name}/cuda-host")]);
+        command.args(["--features", &format!("lockstep-env-{name}/{}", feature(name))]);
     }
     // What is planted in the CUDA source, where an environment has such tests.
     let planted = featured.iter().any(|name| root.join("envs").join(name).join("tests/ptx.rs").is_file());
     command.args(["--test", "equivalence", "--test", "cuda_host"]);
     command.args(if planted { &["--test", "ptx"][..] } else { &[] });
+    // What the device crate says where there is no driver, or one that fails.
+    let driver = featured.iter().any(|name| feature(name) == "cuda");
+    if driver {
+        command.args(["--package", "lockstep-device", "--features", "lockstep-device/cuda", "--lib"]);
+    }
     if nextest {
         let tier = arguments.tier.map_or(String::new(), |tier| format!(" & test(::{tier}::)"));
         let own = match &arguments.backend {
@@ -128,20 +133,31 @@ fn suites(root: &Path, arguments: Arguments) -> Result<Exit, Failure> {
             None => {
                 let rows = FEATURED.map(|backend| format!("test(::{backend}::)")).join(" | ");
                 let planted = if planted { " | binary(ptx)" } else { "" };
-                format!("binary(cuda_host){planted} | (({rows}){tier})")
+                let driver = if driver { " | package(lockstep-device)" } else { "" };
+                format!("binary(cuda_host){planted}{driver} | (({rows}){tier})")
             }
         };
         command.args(["--filter-expr", &own]);
         command.args(["--status-level", "skip", "--final-status-level", "skip", "--no-tests", "pass"]);
     } else {
         // The rows are named after the backend, and so are the tests of the two binaries beside them.
-        command.args(["--", "cuda-host", "cuda_host", "ptx"]);
+        command.args(["--", "cuda-host", "cuda_host", "ptx", "::cuda::", "cuda::tests", "said::tests", "issue::tests"]);
     }
     if featured.is_empty() { Ok(first) } else { ended(&mut command, nextest) }
 }
 
-/// The backends that the cargo feature `cuda-host` builds.
-const FEATURED: [&str; 2] = ["cuda-host", "ptx"];
+/// The backends that the cargo features `cuda-host` and `cuda` build.
+const FEATURED: [&str; 3] = ["cuda-host", "ptx", "cuda"];
+
+/// The largest of those features that an environment has: with `cuda` its rows are listed, and skipped where there is no
+/// GPU.
+fn feature(environment: &str) -> &'static str {
+    let project = crate::project::Project::find(environment);
+    let has = project.is_ok_and(|project| {
+        project.manifest.file.backends.values().any(|backend| backend.feature.as_deref() == Some("cuda"))
+    });
+    if has { "cuda" } else { "cuda-host" }
+}
 
 /// `PATH` with the interpreter's own folder in front, where `python3` is a shim (pyenv's, say): a run starts hundreds of
 /// Pythons, and each would first start the dozen shells of the shim.

@@ -2,6 +2,8 @@
 
 use lockstep_core::bench::Bencher;
 use lockstep_core::{Opened, Opener};
+#[cfg(feature = "cuda")]
+use lockstep_device::Cuda;
 #[cfg(feature = "cuda-host")]
 use lockstep_device::Ptx;
 use lockstep_env_counter::Counter;
@@ -13,6 +15,8 @@ fn main() -> std::process::ExitCode {
         ("cuda-host", Opened::cuda_host::<Counter>),
         #[cfg(feature = "cuda-host")]
         ("ptx", Ptx::backend::<Counter>),
+        #[cfg(feature = "cuda")]
+        ("cuda", Cuda::backend::<Counter>),
     ];
     let benchers: &[Bencher] = &[
         Bencher::scalar::<Counter>(),
@@ -20,6 +24,12 @@ fn main() -> std::process::ExitCode {
         Bencher::cuda_host::<Counter>(),
         #[cfg(feature = "cuda-host")]
         Ptx::bencher::<Counter>(),
+        #[cfg(feature = "cuda")]
+        Cuda::bencher::<Counter>(),
     ];
-    lockstep_core::run_with(backends, benchers)
+    #[cfg(feature = "cuda-host")]
+    let tools = lockstep_device::tools::tools::<Counter>();
+    #[cfg(not(feature = "cuda-host"))]
+    let tools = [];
+    lockstep_core::run_with_tools(backends, benchers, &tools)
 }

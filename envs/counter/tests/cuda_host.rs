@@ -37,6 +37,11 @@ fn cuda_host_steps_without_records_as_the_readable_backend_does() {
 }
 
 #[test]
+fn cuda_host_plays_rollouts_as_the_readable_backend_does() {
+    agree::rollouts_agree::<Counter>(17, 400);
+}
+
+#[test]
 #[ignore = "a measurement: cargo test -p lockstep-env-counter --features cuda-host --test cuda_host -- --ignored --nocapture"]
 fn cuda_host_speed() {
     agree::print_speed::<Counter>(1024, 512);

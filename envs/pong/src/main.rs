@@ -2,6 +2,8 @@
 
 use lockstep_core::bench::Bencher;
 use lockstep_core::{Opened, Opener};
+#[cfg(feature = "cuda")]
+use lockstep_device::Cuda;
 #[cfg(feature = "cuda-host")]
 use lockstep_device::Ptx;
 use lockstep_env_pong::{Pong, simd::Simd};
@@ -14,6 +16,8 @@ fn main() -> std::process::ExitCode {
         ("cuda-host", Opened::cuda_host::<Pong>),
         #[cfg(feature = "cuda-host")]
         ("ptx", Ptx::backend::<Pong>),
+        #[cfg(feature = "cuda")]
+        ("cuda", Cuda::backend::<Pong>),
     ];
     let benchers: &[Bencher] = &[
         Bencher::scalar::<Pong>(),
@@ -22,6 +26,12 @@ fn main() -> std::process::ExitCode {
         Bencher::cuda_host::<Pong>(),
         #[cfg(feature = "cuda-host")]
         Ptx::bencher::<Pong>(),
+        #[cfg(feature = "cuda")]
+        Cuda::bencher::<Pong>(),
     ];
-    lockstep_core::run_with(backends, benchers)
+    #[cfg(feature = "cuda-host")]
+    let tools = lockstep_device::tools::tools::<Pong>();
+    #[cfg(not(feature = "cuda-host"))]
+    let tools = [];
+    lockstep_core::run_with_tools(backends, benchers, &tools)
 }

@@ -55,6 +55,11 @@ fn cuda_host_steps_without_records_as_the_readable_backend_does() {
 }
 
 #[test]
+fn cuda_host_plays_rollouts_as_the_readable_backend_does() {
+    agree::rollouts_agree::<Pong>(17, 4_000);
+}
+
+#[test]
 #[ignore = "a measurement: cargo test -p lockstep-env-pong --features cuda-host --test cuda_host -- --ignored --nocapture"]
 fn cuda_host_speed() {
     agree::print_speed::<Pong>(1024, 512);

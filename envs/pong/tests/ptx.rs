@@ -3,6 +3,9 @@
 //! Each test compiles the source anew, with one line changed and with line numbers; so they need NVRTC, and are listed
 //! as skipped where there is none. What they plant is what only a device shows: `cuda-host` plays a lane at a time.
 
+#[path = "../../../harness/cuda/on_device.rs"]
+mod on_device;
+
 use libtest_mimic::{Arguments, Failed, Trial};
 use lockstep_core::backend::{Backend, Settled, StepMany};
 use lockstep_core::device::{DeviceRules, OnDevice};
@@ -53,6 +56,10 @@ fn main() -> ExitCode {
             .map(|(name, _)| Trial::test(format!("{name} ({why})"), || Ok(())).with_ignored_flag(true))
             .collect(),
     };
+    trials.push(Trial::test("ptx_of_the_repository_plays_rollouts_as_rust_does", || {
+        on_device::rollouts_agree::<Pong>(&["default", "frameskip8", "continuous", "odd"], LANES, 1200);
+        Ok(())
+    }));
     trials.push(Trial::test("ptx_of_the_repository_agrees_with_rust_without_fault_or_race", kept));
     trials.push(
         Trial::test("ptx_speed (a measurement: -- --ignored --nocapture ptx_speed)", speed).with_ignored_flag(true),

@@ -5,6 +5,7 @@
 //! and regions are interleaved by warp, as `harness/cuda/lockstep.cuh` lays them out for a device.
 
 mod judge;
+mod rollout;
 
 use crate::bench::{Bencher, Contest, CpuClock, Timed, tokens};
 use crate::digest::Digest;
@@ -17,6 +18,9 @@ use crate::shape::Shape;
 use bytemuck::{Zeroable, bytes_of, cast_slice, cast_slice_mut};
 use std::cell::RefCell;
 use std::ptr::null_mut;
+use std::time::Instant;
+
+pub use rollout::{Launches, Rollout, RustRollout, token};
 
 /// Threads of a block.
 const BLOCK: u32 = 128;
@@ -86,6 +90,28 @@ pub trait Device: Send {
     /// # Errors
     /// What went wrong, with the place if it is known.
     fn launch(&mut self, kernel: &str, count: usize, block: u32, parameters: &[u8]) -> Result<(), String>;
+
+    /// Runs a kernel `times` times, each after the one before, and waits for the last; the seconds that the device took.
+    /// A device with graphs makes one of them where `graph` is set; any other launches in turn.
+    ///
+    /// # Errors
+    /// As for `launch`.
+    fn repeat(
+        &mut self,
+        kernel: &str,
+        count: usize,
+        block: u32,
+        parameters: &[u8],
+        times: usize,
+        graph: bool,
+    ) -> Result<f64, String> {
+        let _ = graph;
+        let began = Instant::now();
+        for _ in 0..times {
+            self.launch(kernel, count, block, parameters)?;
+        }
+        Ok(began.elapsed().as_secs_f64())
+    }
 }
 
 /// Lanes on a device.
@@ -104,6 +130,8 @@ pub struct OnDevice<R: DeviceRules, D: Device> {
     logs: Vec<Vec<u8>>,
     /// Draws made and rows written by what is launched next go nowhere: there are no records.
     tokens: Option<(u64, usize)>,
+    /// The arrays of a rollout, once there was one.
+    rollout: Option<rollout::Places>,
 }
 
 /// Where the arrays over lanes stand.
@@ -180,6 +208,7 @@ impl<R: DeviceRules, D: Device> OnDevice<R, D> {
             chains: vec![0; lane_count],
             logs: vec![Vec::new(); lane_count],
             tokens: None,
+            rollout: None,
             shape,
         };
         this.ask_limits()?;
@@ -332,9 +361,14 @@ impl<R: DeviceRules, D: Device> OnDevice<R, D> {
 
     /// The arrays over lanes, for a launch whose first thread plays lane `first`.
     fn put_lanes(&self, parameters: Parameters, first: usize) -> Parameters {
+        self.put_lanes_with(parameters, first, self.at.observations)
+    }
+
+    /// The same with another place for observations, or none.
+    fn put_lanes_with(&self, parameters: Parameters, first: usize, observations: u64) -> Parameters {
         // The fields of `LsLanes`, as addresses of the device.
         let at = &self.at;
-        let arrays = [at.headers, at.states, at.regions, at.observations, at.rewards, at.masks, at.lists];
+        let arrays = [at.headers, at.states, at.regions, observations, at.rewards, at.masks, at.lists];
         let mut bytes = Vec::with_capacity(size_of::<RawLanes>());
         arrays.iter().for_each(|address| bytes.extend_from_slice(&address.to_le_bytes()));
         bytes.extend_from_slice(&(first as u32).to_le_bytes());

@@ -12,6 +12,7 @@ pub(crate) mod table;
 
 use crate::backend::{Backend, Fault, Settled, StepMany};
 use crate::bytes::Reader;
+use crate::device::Rollout;
 use crate::lane::{Header, Source};
 use crate::options::{Files, Options};
 use crate::rules::{Refusal, Rules};
@@ -24,7 +25,9 @@ use lanes::Lanes;
 use play::{Buffers, Play};
 use rayon::prelude::*;
 use serde_json::Value;
-use table::{LAYOUT_WORDS_MAX, RawHeader, RawLanes, RawList, RawRecords, RawShape, RawSteps, TABLE_VERSION};
+use table::{
+    LAYOUT_WORDS_MAX, RawHeader, RawLanes, RawList, RawRecords, RawRollout, RawShape, RawSteps, TABLE_VERSION,
+};
 
 pub use table::HostTable;
 
@@ -64,7 +67,7 @@ pub fn layout<R: HostRules>() -> Vec<u32> {
 }
 
 /// The part of [`layout`] that all sources share, as Rust has it.
-pub fn shared_layout<R: HostRules>() -> [u32; 7] {
+pub fn shared_layout<R: HostRules>() -> [u32; 8] {
     [
         size_of::<RawShape>(),
         size_of::<RawHeader>(),
@@ -72,6 +75,7 @@ pub fn shared_layout<R: HostRules>() -> [u32; 7] {
         size_of::<RawLanes>(),
         size_of::<RawRecords>(),
         size_of::<RawSteps>(),
+        size_of::<RawRollout>(),
         size_of::<R::Reward>(),
     ]
     .map(|size| size as u32)
@@ -174,6 +178,39 @@ impl<R: HostRules> CudaHost<R> {
             },
         );
         Ok(())
+    }
+
+    /// Plays steps with actions sampled by the source, without records; see [`Rollout`].
+    ///
+    /// # Panics
+    /// If `rollout` is of another number of lanes.
+    pub fn rollout(&mut self, rollout: &mut Rollout, step_count: usize) {
+        let lane_count = self.headers.len();
+        assert_eq!(rollout.digests.len(), lane_count);
+        let size = lane_count.div_ceil(rayon::current_num_threads()).max(1);
+        let seed = rollout.seed;
+        let (fixed, lanes) = self.lanes(0, lane_count);
+        let digests = rollout.digests.par_chunks_mut(size).zip(rollout.played.par_chunks_mut(size));
+        let counts = rollout.ended.par_chunks_mut(size).zip(rollout.heads.par_chunks_mut(size));
+        lanes.chunks(size).into_par_iter().zip(digests).zip(counts).for_each(
+            |((mut lanes, (digests, played)), (ended, heads))| {
+                let count = lanes.headers.len() as u32;
+                let raw_rollout = RawRollout {
+                    digests: digests.as_mut_ptr(),
+                    played: played.as_mut_ptr(),
+                    ended: ended.as_mut_ptr(),
+                    heads: heads.as_mut_ptr(),
+                    seed,
+                    step_count: step_count as u32,
+                    unused: 0,
+                };
+                lanes.launch(|raw| {
+                    let (world, shape) = (fixed.world(), &raw const fixed.shape);
+                    // SAFETY: `raw` and the arrays of `raw_rollout` have `count` lanes.
+                    unsafe { (fixed.table.rollout)(count, &raw_rollout, raw, world, shape) }
+                });
+            },
+        );
     }
 
     /// Lanes `first..first + count`, and what their launches need.

@@ -34,7 +34,9 @@ pub use options::{Files, Options, WorldError};
 pub use records::{HEAD_INJECT, HEAD_RESET, HEAD_STEP, SITE_UNNAMED, TERMINATED};
 pub use rules::{Mask, Out, Outcome, Refusal, Regions, Reward, Rules, Start};
 pub use scalar::Scalar;
-pub use serve::{Opened, Opener, ProbeFn, Server, probe_with, run_with, serve, serve_with};
+pub use serve::{
+    Opened, Opener, ProbeFn, Server, Tool, ToolAnswer, probe_with, run_with, run_with_tools, serve, serve_with,
+};
 pub use shape::{ActionKind, RegionShape, Resets, Shape};
 pub use token::{continuous_token, decode, discrete_token};
 

@@ -326,6 +326,41 @@ pub fn serve_with(backends: &[(&str, Opener)]) -> ExitCode {
     run_with(backends, &[])
 }
 
+/// What a tool prints, or an exit code and what went wrong.
+pub type ToolAnswer = Result<String, (u8, String)>;
+
+/// Something else that a runner can do, without a judge: `runner --tool NAME …`.
+#[derive(Clone, Copy)]
+pub struct Tool {
+    /// Its name.
+    pub name: &'static str,
+    /// Does it with what was typed after the name.
+    pub run: fn(&[String]) -> ToolAnswer,
+}
+
+/// As [`run_with`], with tools.
+pub fn run_with_tools(backends: &[(&str, Opener)], benchers: &[Bencher], tools: &[Tool]) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [verb, name, rest @ ..] = &arguments[..] else { return run_with(backends, benchers) };
+    if verb != "--tool" {
+        return run_with(backends, benchers);
+    }
+    let Some(tool) = tools.iter().find(|tool| tool.name == name) else {
+        eprintln!("error: this runner has no tool {name:?}");
+        return ExitCode::from(2);
+    };
+    match (tool.run)(rest) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err((code, error)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(code)
+        }
+    }
+}
+
 /// As [`serve_with`], with backends that `lockstep bench` can time: `runner --contests NAME` and `runner --bench NAME JSON`.
 pub fn run_with(backends: &[(&str, Opener)], benchers: &[Bencher]) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

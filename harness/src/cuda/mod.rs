@@ -3,6 +3,7 @@
 //! A GPU's driver, the interpreter and a report of registers all start from this text. PTX stands in the repository, so
 //! that it can be linted and interpreted where there is no compiler; its first lines say what it was made from.
 
+pub mod driver;
 pub mod nvrtc;
 pub mod report;
 

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use std::ffi::c_char;
 
 /// The version of [`HostTable`].
-pub(crate) const TABLE_VERSION: u32 = 2;
+pub(crate) const TABLE_VERSION: u32 = 3;
 /// Words of a layout at most.
 pub(crate) const LAYOUT_WORDS_MAX: usize = 1024;
 pub(crate) const GRAIN_NONE: u32 = u32::MAX;
@@ -39,6 +39,8 @@ pub struct HostTable {
     ) -> *const c_char,
     pub(super) step:
         unsafe extern "C" fn(u32, *const RawLanes, *mut u32, *const u8, *const RawShape, *const u32) -> *const c_char,
+    pub(super) rollout:
+        unsafe extern "C" fn(u32, *const RawRollout, *const RawLanes, *const u8, *const RawShape) -> *const c_char,
     pub(super) observe:
         unsafe extern "C" fn(u32, *mut u8, *const RawLanes, *const u8, *const RawShape) -> *const c_char,
     pub(super) legal: unsafe extern "C" fn(u32, *const RawLanes, *const u8, *const RawShape) -> *const c_char,
@@ -114,6 +116,19 @@ pub(crate) struct RawSteps {
     pub grain: u32,
     pub resets: u32,
     pub named: u32,
+}
+
+/// `LsRollout`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawRollout {
+    pub digests: *mut u64,
+    pub played: *mut u32,
+    pub ended: *mut u32,
+    pub heads: *mut u32,
+    pub seed: u64,
+    pub step_count: u32,
+    pub unused: u32,
 }
 
 /// `LsShape`.
