@@ -21,7 +21,8 @@ pub struct Motion<V> {
 /// An acceleration beyond this, or one that is no number, has exploded (`mjMAXVAL`).
 const ACCELERATION_MAX: f64 = 1e10;
 
-/// Plays one substep and leaves its rows in `rows`. Returns the solver's steps.
+/// Plays one substep and leaves its rows in `rows`. Returns the solver's steps, and where the lane exploded and so began
+/// again from the model's own pose.
 ///
 /// `last` says where somebody will look at the warm start; in free flight it takes a solution of its own, which has no
 /// influence on what comes after, so that other substeps leave the damped acceleration there.
@@ -32,12 +33,12 @@ pub fn substep<V: Real>(
     torque: &mut [V; 6],
     last: V::Mask,
     rows: &mut Rows<V>,
-) -> usize {
+) -> (usize, V::Mask) {
     let (steps, exploded) = attempt(model, motion, torque, last, rows, false);
     if V::any(exploded) {
         start_again(model, motion, torque, exploded, last, rows);
     }
-    steps
+    (steps, exploded)
 }
 
 /// The substep of the lanes that exploded, from the model's own pose and with the motors off; the others get the same

@@ -351,3 +351,45 @@ fn singles_have_the_same_bits_on_every_instruction_set() {
         assert!(play(instructions) == expected, "{} differs from portable", instructions.name());
     }
 }
+
+#[test]
+fn singles_begin_again_after_an_explosion_where_the_readable_backend_does() {
+    let world = world(json!({}));
+    for instructions in Instructions::available() {
+        let mut noise = Noise(5);
+        let mut state = noise.state();
+        (state.qpos[0], state.qpos[2], state.qvel[5]) = (40.0, 7.0, 1e6);
+        let [mut double, mut single] =
+            [Precision::Double, Precision::Single].map(|precision| Field::new(&world, 1, instructions, precision));
+        let [mut expected, mut observed] = [[0.0]; 2];
+        for (field, reward) in [(&mut double, &mut expected), (&mut single, &mut observed)] {
+            field.set(0, &state);
+            field.step(&[[0.0; 6]], reward);
+        }
+        let (theirs, ours) = (double.state(0), single.state(0));
+        assert!(
+            theirs.qpos.iter().all(|position| position.abs() < 0.1),
+            "it began again at the model's pose: {theirs:?}"
+        );
+        for (theirs, ours) in theirs.qpos.iter().zip(&ours.qpos) {
+            assert!((theirs - ours).abs() < 1e-5, "{}: {theirs} or {ours}", instructions.name());
+        }
+        assert!((expected[0] - observed[0]).abs() < 1e-3, "{expected:?} or {observed:?}");
+    }
+}
+
+#[test]
+fn singles_refuse_a_state_that_is_too_violent_for_them_and_doubles_take_it() {
+    let world = world(json!({}));
+    for (precision, speed, is_taken) in
+        [(Precision::Single, 59.0, true), (Precision::Single, -61.0, false), (Precision::Double, -61.0, true)]
+    {
+        let mut state: State = bytemuck::Zeroable::zeroed();
+        state.qvel[4] = speed;
+        let mut simd = Simd::new(world.clone(), 1, Instructions::Portable, precision);
+        let (bytes, observation) = (bytemuck::bytes_of(&state), [0; 136]);
+        let header = Header::default();
+        let answer = simd.inject(SETTLED, Mode::Full, 0, header, Source::Seeded, bytes, &observation, &mut Vec::new());
+        assert_eq!(answer.is_ok(), is_taken, "{precision:?} {speed}: {answer:?}");
+    }
+}

@@ -12,7 +12,7 @@ use crate::world::World;
 use lockstep_core::backend::{Backend, Fault, Settled, StepMany};
 use lockstep_core::wire::Mode;
 use lockstep_core::{
-    Files, HEAD_INJECT, HEAD_RESET, HEAD_STEP, Header, Opened, Options, Reader, Rules, Shape, Source, Writer,
+    Files, HEAD_INJECT, HEAD_RESET, HEAD_STEP, Header, Opened, Options, Reader, Refusal, Rules, Shape, Source, Writer,
 };
 use serde_json::Value;
 use std::ops::Range;
@@ -164,6 +164,17 @@ impl Simd {
     }
 }
 
+/// Beyond this a state is refused in singles. Play that was looked at stays below 28; from some 200 on MuJoCo itself,
+/// its state rounded to singles, ends a step elsewhere altogether, so that there is nothing to hold singles to.
+const VELOCITY_MAX_SINGLE: f64 = 60.0;
+
+fn refuse_violence(state: &State) -> Result<(), Refusal> {
+    match state.qvel.iter().position(|speed| speed.abs() > VELOCITY_MAX_SINGLE) {
+        Some(index) => Err(Refusal(format!("qvel[{index}] is beyond {VELOCITY_MAX_SINGLE}, too violent for singles"))),
+        None => Ok(()),
+    }
+}
+
 /// The control that a token stands for.
 #[inline]
 pub(super) fn control_of(token: u32) -> f32 {
@@ -306,6 +317,9 @@ impl Backend for Simd {
         }
         let mut injected = self.lanes[lane].state;
         HalfCheetah::inject(&self.world, &mut injected, &mut Reader::new(state))?;
+        if self.precision == Precision::Single {
+            refuse_violence(&injected)?;
+        }
         let ours = &mut self.lanes[lane];
         (ours.header, ours.source, ours.state) = (header, source, injected);
         ours.observation.copy_from_slice(observation);

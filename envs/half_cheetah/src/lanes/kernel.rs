@@ -109,9 +109,13 @@ fn play_vector<V: Lanes>(
         warmstart: std::array::from_fn(|dof| V::load(&columns.0[18 + dof])),
     };
     let mut torque: [V; 6] = std::array::from_fn(|joint| V::load(&columns.0[27 + joint]));
+    let mut exploded = V::always(false);
     for index in 0..world.frame_skip {
-        substep(&Model::MUJOCO, &mut motion, &mut torque, V::always(index + 1 == world.frame_skip), rows);
+        let last = V::always(index + 1 == world.frame_skip);
+        let (_, now) = substep(&Model::MUJOCO, &mut motion, &mut torque, last, rows);
+        exploded = V::either(exploded, now);
     }
+    let exploded = V::bits(exploded);
     for dof in 0..9 {
         motion.qpos[dof].store(&mut columns.0[dof]);
         motion.qvel[dof].store(&mut columns.0[9 + dof]);
@@ -144,8 +148,8 @@ fn play_vector<V: Lanes>(
         state.ncon = columns.0[27][place] as u32;
         state.nlimit = columns.0[28][place] as u32;
         task.keys[lane] = keys[place];
-        if V::IS_SINGLE {
-            // A restart after an explosion has put both at 0 and moved them from there by a step at most.
+        // An explosion has put rootx and rooty at 0, and neither goes on from where it was.
+        if V::IS_SINGLE && exploded >> place & 1 == 0 {
             let turned = f64::from(turned_back(before[2]) as f32);
             task.rewards[lane] = reward(world, 0.0, state.qpos[0], &task.controls[lane]);
             state.qpos[0] += before[0];
