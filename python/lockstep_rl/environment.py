@@ -75,6 +75,8 @@ class Configuration:
     files: dict[str, str]
     #: The backends that can play it, the readable one first.
     backends: tuple[str, ...]
+    #: The fastest of them whose results are those of ``rust``, bit for bit.
+    fastest: str
     picture: bool
 
     @property
@@ -176,6 +178,7 @@ class Environment:
             options=row["options"],
             files=row["files"],
             backends=tuple(row["backends"]),
+            fastest=row["fastest"],
             picture=row["picture"],
         )
 

@@ -68,7 +68,7 @@ class VectorEnv(GymnasiumVectorEnv[Any, Any, np.ndarray]):
             environment: An environment, or what :func:`lockstep_rl.load` takes.
             num_envs: How many lanes.
             configuration: One of the environment's configurations.
-            backend: One of its backends; without a name the fastest that plays the configuration.
+            backend: One of its backends; without a name the fastest that plays the configuration as ``rust`` does.
             autoreset: ``next_step``, ``same_step``, ``disabled``, or ``reference``, which is what the reference itself
                 does. An environment whose reference resets itself has only this one; the others start with
                 ``next_step``.
@@ -88,7 +88,7 @@ class VectorEnv(GymnasiumVectorEnv[Any, Any, np.ndarray]):
         self.environment = environment
         self.configuration: Configuration = environment.configuration(configuration)
         # With other options than those of the configuration only the readable backend is sure to play.
-        fastest = self.configuration.backends[-1] if not options else "rust"
+        fastest = self.configuration.fastest if not options else "rust"
         self.backend = fastest if backend is None else backend
         self.autoreset = _mode(autoreset, self.configuration)
         if render_mode not in (None, "rgb_array"):

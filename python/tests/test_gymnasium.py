@@ -112,6 +112,14 @@ def test_a_lane_follows_its_seed_and_nothing_else(name, configuration, backend):
         assert (ended[17], cut[17]) == (over[0], stopped[0])
 
 
+def test_singles_have_to_be_asked_for_by_name():
+    for configuration in ("default", "substep"):
+        cheetah = lockstep_rl.load("half_cheetah").configuration(configuration)
+        assert cheetah.backends[-1] == "rust.f32" and cheetah.fastest == "rust.simd"
+        assert lockstep_rl.load("half_cheetah").make_vec(2, configuration=configuration).backend == "rust.simd"
+    assert lockstep_rl.load("pong").make_vec(2).backend == "rust.simd"
+
+
 def test_resets_without_a_seed_go_on_to_the_next_episodes():
     envs = lockstep_rl.load("counter").make_vec(4, autoreset="disabled")
     draws = []
