@@ -153,7 +153,9 @@ def test_python_s_lock_is_free_while_lanes_are_stepped():
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals to a process there")
 def test_control_c_ends_a_loop_of_steps():
     script = """if True:
-        import numpy, lockstep_rl
+        import signal, numpy, lockstep_rl
+        # A run started in the background, as CI may be, hands down that Ctrl-C is ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         envs = lockstep_rl.load("pong").make_vec(4096)
         envs.reset(seed=1)
         print("steps", flush=True)
