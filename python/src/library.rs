@@ -15,7 +15,8 @@ use std::ffi::{CStr, c_char};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-const SYMBOL: &str = "lockstep_env_v1";
+/// What the symbol of the table begins with; the crate's name follows.
+const SYMBOL: &str = "lockstep_env_v1_";
 
 /// What was loaded.
 pub struct Loaded {
@@ -136,19 +137,27 @@ impl Library {
     }
 }
 
+/// The symbol of a library's table, from the name that cargo gave its file: `libNAME.so`, `libNAME.dylib`, `NAME.dll`.
+fn symbol(path: &std::path::Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    format!("{SYMBOL}{}", stem.strip_prefix(std::env::consts::DLL_PREFIX).unwrap_or(&stem))
+}
+
 /// Loads the library and finds its table.
 fn load(path: &std::path::Path) -> PyResult<&'static Table> {
     let shown = path.display();
     // SAFETY: loading runs what the library has for that. Whoever names a library trusts it, as the documentation says.
     let library = unsafe { libloading::Library::new(path) }
         .map_err(|error| Error::new_err(format!("{shown} can't be loaded: {error} (is it built for this machine?)")))?;
+    let symbol = symbol(path);
     // SAFETY: the symbol is that of a static, so what is found is the address of one.
-    let symbol = unsafe { library.get::<*const u32>(SYMBOL) };
-    let words: *const u32 = match symbol {
-        Ok(symbol) => *symbol,
+    let found = unsafe { library.get::<*const u32>(&symbol) };
+    let words: *const u32 = match found {
+        Ok(found) => *found,
         Err(_) => {
             return Err(Error::new_err(format!(
-                "{shown} exports no {SYMBOL}: it is no Lockstep environment, or its crate does not call export_env!"
+                "{shown} exports no {symbol}: it is no Lockstep environment, its crate does not call export_env!, or it has \
+                 not the name that cargo gave it"
             )));
         }
     };

@@ -248,12 +248,12 @@ def compiled(tmp_path):
 
 
 def test_a_library_without_the_table_is_refused(compiled):
-    with pytest.raises(lockstep_rl.Error, match="exports no lockstep_env_v1"):
+    with pytest.raises(lockstep_rl.Error, match="exports no lockstep_env_v1_empty: .*export_env!"):
         lockstep_rl.load(compiled("empty", "int nothing;"))
 
 
 @pytest.mark.parametrize("words", ["{1, 96}", "{3, 120}", "{2, 8}"])
 def test_a_library_of_another_version_is_refused(compiled, words):
-    library = compiled("other", f"const unsigned lockstep_env_v1[64] = {words};")
+    library = compiled("other", f"const unsigned lockstep_env_v1_other[64] = {words};")
     with pytest.raises(lockstep_rl.Error, match="version . of the table.*build both from the same lockstep"):
         lockstep_rl.load(library)

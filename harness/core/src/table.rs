@@ -1,6 +1,7 @@
 //! The one versioned table of functions through which other languages load an environment: `lockstep_env_v1`.
 //!
-//! A library exports the symbol with [`export_env!`](crate::export_env); its name is that of the first layout, and the
+//! A library exports it with [`export_env!`](crate::export_env), as the symbol `lockstep_env_v1_<crate>`: a program may
+//! link several environments, and none may define another's symbol. `v1` is the first layout; the
 //! table's first word says which layout follows. Buffers belong to the caller; a call returns 0,
 //! or -1 after which `error` tells why. No function unwinds: a panic is caught and told as an error.
 
@@ -496,14 +497,14 @@ unsafe extern "C" fn state(handle: *mut c_void, lane: usize, out: *mut u8, size:
     })
 }
 
-/// Exports the table of an environment's rules as the symbol `lockstep_env_v1`; further backends follow with their
-/// names and openers.
+/// Exports the table of an environment's rules as the symbol `lockstep_env_v1_<crate>`, with the crate's name as rustc
+/// has it; further backends follow with their names and openers.
 #[macro_export]
 macro_rules! export_env {
     ($rules:ty $(, $name:literal => $open:expr)* $(,)?) => {
         /// The table of functions of this environment.
-        #[unsafe(no_mangle)]
-        #[expect(non_upper_case_globals, reason = "the symbol is the interface")]
+        #[unsafe(export_name = concat!("lockstep_env_v1_", env!("CARGO_CRATE_NAME")))]
+        #[expect(non_upper_case_globals, reason = "called as the symbol is")]
         pub static lockstep_env_v1: $crate::table::Table = {
             const ENTRIES: &[$crate::table::Entry] =
                 &[("rust", $crate::driver::open_rules::<$rules>) $(, ($name, $open))*];
