@@ -2,7 +2,7 @@
 
 use super::print_json;
 use crate::exit::{Exit, Failure};
-use crate::new::{Draws, Proposal, Request, Source, propose, typescript, write};
+use crate::new::{Draws, Proposal, Request, Source, c, propose, typescript, write};
 use crate::terminal::{Progress, agreed};
 use lockstep_harness::reference::{PrepareError, Tool, Tools, find_tools, sdk_folder};
 use lockstep_harness::report::thousands;
@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 /// Take an environment of your own, or one of Gymnasium's, and write what Lockstep needs beside it
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lockstep new my_env --from my_env.py:MyEnv\n  lockstep new my_env --from my_env.ts:MyEnv\n  lockstep new --gymnasium CliffWalking-v1\n\nThe environment is played with random actions for some seconds. What changes is its state; env.toml lists it, the observation and the bounds of lists, and the adapter in reference/ reads it. Both are plain text and yours to change. The environment itself is not touched, and no clone of Lockstep is needed.\n\nThen: lockstep check my_env"
+    after_help = "Examples:\n  lockstep new my_env --from my_env.py:MyEnv\n  lockstep new my_env --from my_env.ts:MyEnv\n  lockstep new my_env --from my_env.c:MyEnv --actions 4\n  lockstep new --gymnasium CliffWalking-v1\n\nThe environment is played with random actions for some seconds. What changes is its state; env.toml lists it, the observation and the bounds of lists, and the adapter in reference/ reads it. Both are plain text and yours to change. The environment itself is not touched, and no clone of Lockstep is needed.\n\nThen: lockstep check my_env"
 )]
 pub struct Arguments {
     /// The folder to write; its name is the environment's [default: from the class or the id]
     #[arg(value_name = "NAME")]
     name: Option<PathBuf>,
-    /// The class: a file (.py, .ts, .js) or module, a colon, and its name
+    /// The class: a file (.py, .ts, .js) or module, a colon, and its name; in C (.c, .h) the struct
     #[arg(long, value_name = "FILE:CLASS", required_unless_present = "gymnasium", conflicts_with = "gymnasium")]
     from: Option<String>,
     /// The id of an environment of Gymnasium that is written in Python
@@ -34,6 +34,9 @@ pub struct Arguments {
     /// How many actions there are, where the environment has no action_space
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     actions: Option<u32>,
+    /// How many numbers an observation has, in C [default: as many as it writes]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    observations: Option<u32>,
     /// How random numbers are compared [default: served, or recorded where that can't be]
     #[arg(long)]
     draws: Option<Draws>,
@@ -95,13 +98,16 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         draws: arguments.draws,
         seconds: arguments.seconds,
         deadline: arguments.deadline,
+        observations: arguments.observations,
     };
     let mut progress = Progress::new(arguments.json);
     // A clone is one's own only when one stands in it.
     let clone = here.ancestors().map(|folder| folder.join("references/sdk")).find(|folder| folder.is_dir());
     let sdk = sdk_folder(&clone.unwrap_or_default())?;
     let mut interpreter = None;
-    let proposal = if typescript::entry(&request).is_some() {
+    let proposal = if c::entry(&request).is_some() {
+        c::propose(&request, &tools, &sdk, &name, &mut progress)?
+    } else if typescript::entry(&request).is_some() {
         typescript::propose(&request, &tools, &sdk, &name, &mut progress)?
     } else {
         let python = python(tools, arguments.python.as_deref(), &name)?;
@@ -216,7 +222,7 @@ fn default_name(source: &Source) -> String {
         Source::From(entry) => {
             let file = entry.rsplit_once(':').map_or(entry.as_str(), |(file, _)| file);
             let path = Path::new(file);
-            let stem = if [".py", ".ts", ".js"].iter().any(|end| file.ends_with(end)) {
+            let stem = if [".py", ".ts", ".js", ".c", ".h"].iter().any(|end| file.ends_with(end)) {
                 path.file_stem().and_then(|stem| stem.to_str())
             } else {
                 file.rsplit('.').next()

@@ -60,7 +60,8 @@ fn body(proposal: &Proposal) -> String {
     let limited = proposal.canonical.iter().filter_map(|field| Some((&field.name, field.limits.as_ref()?)));
     let limits: Vec<String> =
         limited.map(|(name, [low, high])| format!("        {}: ({low}, {high}),\n", quoted(name))).collect();
-    if proposal.put.is_some() && !limits.is_empty() {
+    // Without a `put` they wait for one that is written by hand.
+    if !limits.is_empty() {
         let _ = write!(
             text,
             "    # What was seen, with room: states that the property tier puts together beyond these are refused.\n    limits = {{\n{}    }}\n",

@@ -20,14 +20,15 @@ pub(super) fn env_toml(name: &str, request: &Request, proposal: &Proposal) -> St
         quoted(name),
         quoted(&proposal.about),
     );
+    if proposal.resets_itself {
+        text.push_str("resets = \"reference\"              # the step that ends an episode begins the next one\n");
+    }
     if proposal.width != 1 {
         let _ = writeln!(text, "width = {}                     # actions of one step", proposal.width);
     }
     text.push_str(&action(proposal));
     text.push_str(&draws(proposal));
-    text.push_str(
-        "\n[reward]\ndtype = \"f64\"                      # a double\n\n# What changed while it was played.\n",
-    );
+    let _ = writeln!(text, "\n[reward]\ndtype = {}\n\n# What changed while it was played.", quoted(&proposal.reward));
     for field in &proposal.canonical {
         let words = proposal.words.get(&field.name);
         let reference = if field.name == "capacity" && field.reference.contains(' ') {

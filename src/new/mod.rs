@@ -1,9 +1,11 @@
 //! `lockstep new`, the part that knows nothing of arguments: an environment of one's own is looked at, and a folder is
 //! written that `check` and `converge` take.
 //!
-//! The looking is done in Python, by the SDK (`lockstep_sdk/propose.py`), in the interpreter that the environment runs in.
+//! The looking is done in the environment's own language: in Python by the SDK (`lockstep_sdk/propose.py`), in the interpreter
+//! that the environment runs in, in Node by `propose.mjs`; in C by an adapter that is written for that.
 
 mod adapter;
+pub mod c;
 mod manifest;
 mod pages;
 mod proposal;
@@ -36,12 +38,16 @@ pub fn write(folder: &Path, name: &str, request: &Request, proposal: &Proposal) 
         (".lockstepignore", pages::IGNORE.to_owned()),
         ("traces/README.md", pages::TRACES.to_owned()),
     ];
-    let own = match typescript::entry(request) {
-        Some(_) => [
+    let own = match (&proposal.c, typescript::entry(request)) {
+        (Some(own), _) => [
+            ("reference/adapter.c", own.adapter_c(folder)),
+            ("reference/reference.toml", own.reference_toml(folder, proposal)),
+        ],
+        (None, Some(_)) => [
             ("reference/adapter.mjs", typescript::adapter_mjs(proposal)),
             ("reference/reference.toml", typescript::reference_toml(name, folder, proposal)),
         ],
-        None => [
+        (None, None) => [
             ("reference/adapter.py", adapter::adapter_py(folder, request, proposal)),
             ("reference/reference.toml", adapter::reference_toml(name, folder, request, proposal)),
         ],

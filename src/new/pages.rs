@@ -1,6 +1,7 @@
 //! The pages of a new environment: a README to be filled in, what no model sees, and what the folder of traces is for.
 
 use super::proposal::{Proposal, Request, Source};
+use super::typescript;
 use lockstep_harness::report::thousands;
 use std::fmt::Write as _;
 
@@ -30,11 +31,16 @@ pub(super) fn readme(name: &str, request: &Request, proposal: &Proposal) -> Stri
         "# {name}\n\nTaken from {source} by `lockstep new`. `lockstep check {name}` tries it, `lockstep converge {name}` has a model translate it.\n\n\
          | file | what |\n| --- | --- |\n\
          | `env.toml` | the manifest: what is compared, and how much is played |\n\
-         | `reference/adapter.py` | reads the environment's state and observation; yours to change |\n\
+         | `reference/{}` | reads the environment's state and observation; yours to change |\n\
          | `reference/reference.toml` | how it is started, and what a model may read |\n\
          | `.lockstepignore` | what no model ever sees |\n\
          | `traces/` | what was found |\n\n\
-         ## Fields\n\n| field | type | where |\n| --- | --- | --- |\n"
+         ## Fields\n\n| field | type | where |\n| --- | --- | --- |\n",
+        match (&proposal.c, typescript::entry(request)) {
+            (Some(_), _) => "adapter.c",
+            (None, Some(_)) => "adapter.mjs",
+            (None, None) => "adapter.py",
+        }
     );
     for field in &proposal.canonical {
         let shape: String = field.shape.iter().map(|size| format!("[{size}]")).collect();

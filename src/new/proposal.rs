@@ -47,6 +47,8 @@ pub struct Request {
     pub seconds: f64,
     /// After how many seconds it is ended.
     pub deadline: f64,
+    /// How many numbers an observation has, in C.
+    pub observations: Option<u32>,
 }
 
 /// A line of the environment.
@@ -75,7 +77,7 @@ pub struct Field {
 }
 
 /// What an action is.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub struct Action {
     /// `discrete` or `continuous`.
     pub kind: String,
@@ -92,7 +94,7 @@ pub struct Action {
 }
 
 /// What was found by playing the environment.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub struct Proposal {
     /// The class.
     pub class: String,
@@ -152,6 +154,19 @@ pub struct Proposal {
     pub longest: u64,
     /// Steps per second while it was looked at.
     pub speed: u64,
+    /// The type of a reward.
+    #[serde(default = "double")]
+    pub reward: String,
+    /// Whether the step that ends an episode begins the next one.
+    #[serde(default)]
+    pub resets_itself: bool,
+    /// An environment in C.
+    #[serde(skip)]
+    pub c: Option<super::c::Own>,
+}
+
+fn double() -> String {
+    "f64".into()
 }
 
 /// Has the environment played and looked at.

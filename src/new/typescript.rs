@@ -193,8 +193,10 @@ pub(super) fn adapter_mjs(proposal: &Proposal) -> String {
         }
         body += "    };\n";
     }
-    let limited = proposal.canonical.iter().filter_map(|field| Some((&field.name, field.limits.as_ref()?)));
-    if proposal.put.is_some() {
+    let mut limited =
+        proposal.canonical.iter().filter_map(|field| Some((&field.name, field.limits.as_ref()?))).peekable();
+    // Without a `put` they wait for one that is written by hand.
+    if limited.peek().is_some() {
         body += "    // What was seen, with room: states that the property tier puts together beyond these are refused.\n    static limits = {\n";
         for (name, [low, high]) in limited {
             let _ = writeln!(body, "        {name}: [{low}, {high}],");

@@ -260,6 +260,144 @@ export class Tide {
 
 const BOAT: &str = "export class Boat {\n    constructor(public x: number) {}\n    drift(by: number): void {\n        this.x += by;\n    }\n}\n";
 
+/// A game in C, in PufferLib's manner: what `new` has to find is a struct within an array, an enum, a bool, a double, an
+/// array of two dimensions, a constant, a pointer that stays NULL, and two generators.
+const KITE: &str = r#"#include <stdbool.h>
+#include <stdlib.h>
+#include "wind.h"
+
+enum sky { CLEAR, STORM };
+typedef struct { int x, y; } Spot;
+typedef struct {
+    float *observations;
+    int *actions;
+    double *rewards;
+    unsigned char *terminals;
+    Spot kites[3];
+    enum sky sky;
+    bool torn;
+    double lift;
+    unsigned char seen[2][4];
+    unsigned tick;
+    int tickMax;
+    void *client;
+} Kite;
+
+static void look(Kite *env) {
+    for (int i = 0; i < 3; i++) env->observations[i] = (float)env->kites[i].x;
+    env->observations[3] = (float)env->lift;
+}
+
+void c_reset(Kite *env) {
+    for (int i = 0; i < 3; i++) env->kites[i] = (Spot){rand() % 4, 1};
+    for (int i = 0; i < 8; i++) env->seen[i / 4][i % 4] = 0;
+    env->sky = CLEAR, env->torn = false, env->lift = 0, env->tick = 0;
+    look(env);
+}
+
+void c_step(Kite *env) {
+    env->tick++;
+    env->lift = env->lift * 0.9 + drand48();
+    env->kites[env->actions[0]].x = (env->kites[env->actions[0]].x + wind()) % 4;
+    env->seen[env->torn][env->kites[0].x]++;
+    env->sky = env->lift > 4 ? STORM : CLEAR;
+    env->torn = env->torn || env->sky == STORM;
+    env->rewards[0] = env->lift;
+    env->terminals[0] = env->tick >= 20 || (env->tickMax && env->tick >= (unsigned)env->tickMax);
+    RESETS
+    look(env);
+}
+
+int main(void) { return 0; }
+"#;
+
+const WIND: &str = "static int wind(void) { return rand() % 3; }\n";
+
+#[test]
+fn new_takes_a_struct_in_c_and_check_accepts_what_it_writes() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    written(folder.path(), "wind.h", WIND);
+    written(folder.path(), "kite.c", &KITE.replace("RESETS", "if (env->terminals[0]) c_reset(env);"));
+    let arguments =
+        ["new", "--seconds", "0.5", "--from", "kite.c:Kite", "--actions", "3", "--options", "{\"tickMax\": 12}"];
+    outside(folder.path(), &arguments)
+        .run()
+        .ends(0)
+        .says("state      kites_x i32[3], kites_y i32[3], sky u32, torn u8, lift f64, seen u8[2][4], tick u32")
+        .says("constant   tickMax")
+        .says("draws      drand48(), rand(): served")
+        .says("readable   kite.c, wind.h");
+    let manifest = std::fs::read_to_string(folder.path().join("kite/env.toml")).expect("it was written");
+    for line in ["resets = \"reference\"", "dtype = \"f64\"", "shape = [4]", "options = { \"tickMax\" = 12 }"] {
+        assert!(manifest.contains(line), "{line} in\n{manifest}");
+    }
+    outside(folder.path(), &["check", "kite"])
+        .run()
+        .ends(0)
+        .says("the adapter of kite keeps its promises")
+        .says("wind.h:1  rand");
+    // Compiled anew, because a file that it includes is another one; and one that an assertion ends is shown with its line.
+    written(
+        folder.path(),
+        "wind.h",
+        "#include <assert.h>\nstatic int wind(void) { int w = rand() % 3; assert(w != 1); return w; }\n",
+    );
+    outside(folder.path(), &["check", "kite"]).run().ends(3).says("wind.h:2").says("w != 1");
+}
+
+#[test]
+fn a_struct_that_does_not_reset_itself_is_reset_by_the_harness() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    written(folder.path(), "wind.h", WIND);
+    written(folder.path(), "kite.c", &KITE.replace("RESETS", ""));
+    let new = |more: &[&str]| {
+        outside(
+            folder.path(),
+            &[&["new", "--seconds", "0.3", "--from", "kite.c:Kite", "--actions", "3"], more].concat(),
+        )
+        .run()
+    };
+    new(&[]).ends(0).says("constant   tickMax");
+    let manifest = std::fs::read_to_string(folder.path().join("kite/env.toml")).expect("it was written");
+    assert!(!manifest.contains("resets ="), "{manifest}");
+    new(&["wider", "--observations", "6"]).ends(0);
+    let adapter = std::fs::read_to_string(folder.path().join("wider/reference/adapter.c")).expect("it was written");
+    assert!(adapter.contains("OWN_OBSERVATIONS = 6"), "{adapter}");
+}
+
+#[test]
+fn a_struct_in_c_that_is_no_environment_is_refused_by_what_it_lacks() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    written(folder.path(), "wind.h", WIND);
+    let kite = KITE.replace("RESETS", "");
+    let tried = |source: &str, more: &[&str]| {
+        written(folder.path(), "kite.c", source);
+        outside(folder.path(), &[&["new", "--seconds", "0.2", "--from"], more].concat()).run().ends(3)
+    };
+    let entry = ["kite.c:Kite", "--actions", "3"];
+    tried(&kite, &["kite.c:Bird", "--actions", "3"]).says("there is no struct Bird").says("there is Kite");
+    tried(&kite, &["bird.c:Kite", "--actions", "3"]).says("there is no file");
+    tried(&kite, &["kite.c:Kite"]).says("does not say how many actions").says("--actions N");
+    tried(&kite, &[&entry[..], &["--options", "{\"lifted\": 1}"]].concat())
+        .says("has no number `lifted`")
+        .says("tickMax");
+    tried(&kite, &[&entry[..], &["--options", "{\"tick\": 1.5}"]].concat()).says("takes no 1.5 for `tick`").says("u32");
+    tried(&kite.replace("void *client", "void *client; union { int a; float b; } either"), &entry)
+        .says("holds `either`")
+        .says("a union");
+    tried(&kite.replace("int tickMax", "int tickMax : 3"), &entry).says("holds `tickMax`").says("a bit field");
+    tried(&kite.replace("c_step", "c_go"), &entry).says("no function whose name ends in `step`");
+    tried(&kite.replace("unsigned char *terminals;", "").replace("env->terminals[0]", "env->torn"), &entry)
+        .says("has no pointer `terminals`");
+    tried(&kite.replace("look(env);\n}", "if (!env->client) env->client = malloc(8);\n    look(env);\n}"), &entry)
+        .says("keeps state behind the pointer `client`");
+    tried(&kite.replace("env->tick++", "env->tick+++"), &entry).says("does not compile").says("kite.c:");
+    tried(&kite.replace("env->tick++;", "env->tick++; if (env->tick > 3) abort();"), &entry)
+        .says("failed while it was played");
+    tried(&kite.replace("    look(env);\n", ""), &entry).says("wrote no observation");
+    assert!(!folder.path().join("kite").exists(), "nothing is written where nothing was taken");
+}
+
 #[test]
 fn new_takes_a_class_in_typescript_and_a_failure_in_check_shows_its_line() {
     let folder = tempfile::tempdir().expect("a folder can be made");

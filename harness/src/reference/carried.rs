@@ -14,6 +14,7 @@ macro_rules! file {
 /// Every file of `references/sdk` that an adapter needs: path below it, and contents.
 const FILES: &[(&str, &[u8])] = &[
     file!("c/lockstep.h"),
+    file!("c/own.h"),
     file!("node/lockstep-sdk/assembler.mjs"),
     file!("node/lockstep-sdk/bare.mjs"),
     file!("node/lockstep-sdk/bytes.mjs"),
