@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The longest that a build may take.
-const BUILD: Duration = Duration::from_secs(600);
+pub(super) const BUILD: Duration = Duration::from_secs(600);
 /// What is kept of the compiler's output.
 const OUTPUT_BYTES_MAX: usize = 200_000;
 /// How often an ending build is looked at.
@@ -25,6 +25,8 @@ pub(super) struct Cargo<'a> {
     /// What stands for what in the output: paths of the workshop become paths from the environment's folder.
     pub(super) places: Vec<(String, String)>,
     pub(super) began: Instant,
+    /// How long it may take.
+    pub(super) limit: Duration,
     pub(super) stop: &'a Stop,
 }
 
@@ -72,9 +74,9 @@ impl Cargo<'_> {
                     end(&mut child);
                     return Err(WorkshopError::Stopped);
                 }
-                None if self.began.elapsed() > BUILD => {
+                None if self.began.elapsed() > self.limit => {
                     end(&mut child);
-                    let output = format!("error: the build took longer than {} s and was ended\n", BUILD.as_secs());
+                    let output = format!("error: the build took longer than {} s and was ended\n", self.limit.as_secs());
                     return Err(WorkshopError::DoesNotBuild { output });
                 }
                 None => std::thread::sleep(LOOK),

@@ -108,6 +108,8 @@ pub struct Workshop {
     /// Whether source that names more than rules may is refused; tests open it to see what stands behind.
     #[cfg(test)]
     pub open_gate: bool,
+    /// How long a build may take.
+    pub build_limit: Duration,
     /// Held as long as the workshop is used.
     _lock: File,
 }
@@ -148,6 +150,7 @@ impl Workshop {
             world_files,
             #[cfg(test)]
             open_gate: false,
+            build_limit: build::BUILD,
             _lock: lock,
         })
     }
@@ -289,6 +292,7 @@ impl Workshop {
                 (format!("{}/", text(&self.sysroot)), "rust/".into()),
             ],
             began: Instant::now(),
+            limit: self.build_limit,
             stop,
         }
     }

@@ -321,6 +321,21 @@ fn all_the_memory_is_not_had() {
 }
 
 #[test]
+fn a_build_that_never_ends_is_ended_with_all_that_it_started() {
+    let mut court = Court::open();
+    // The limit is for the candidate alone: what it depends on is built first.
+    court.build(&accepted());
+    court.workshop.build_limit = Duration::from_secs(5);
+    let began = std::time::Instant::now();
+    let output = court.refused(&candidate("a_build_that_never_ends"));
+    assert!(output.contains("the build took longer than 5 s and was ended"), "{output}");
+    assert!(began.elapsed() < Duration::from_secs(15), "it took {:?}", began.elapsed());
+    // The workshop is as good as before.
+    court.workshop.build_limit = Duration::from_secs(120);
+    court.build(&accepted());
+}
+
+#[test]
 #[ignore = "prints 16 MiB, several times"]
 fn what_prints_without_end_fills_no_disk() {
     gate("prints_without_end", "`println`");
