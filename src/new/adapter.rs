@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The text of `reference/adapter.py`.
 pub(super) fn adapter_py(folder: &Path, request: &Request, proposal: &Proposal) -> String {
     let body = body(proposal);
-    let helpers = ["digits", "flat", "padded", "rows", "singles"];
+    let helpers = ["digits", "flat", "made", "padded", "rows", "singles"];
     let used: Vec<&str> = helpers.into_iter().filter(|name| body.contains(&format!("{name}("))).collect();
     let own = match &request.source {
         Source::From(_) => {

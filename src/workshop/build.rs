@@ -76,7 +76,8 @@ impl Cargo<'_> {
                 }
                 None if self.began.elapsed() > self.limit => {
                     end(&mut child);
-                    let output = format!("error: the build took longer than {} s and was ended\n", self.limit.as_secs());
+                    let output =
+                        format!("error: the build took longer than {} s and was ended\n", self.limit.as_secs());
                     return Err(WorkshopError::DoesNotBuild { output });
                 }
                 None => std::thread::sleep(LOOK),

@@ -33,6 +33,8 @@ class Column:
         self.suffix, self.dtype, self.shape, self.read, self.write, self.below = suffix, dtype, shape, read, write, below
         # The smallest and largest that an injected state may hold.
         self.limits = limits
+        # Of a list in an object in a list: how many items it has room for, and whether this is their number.
+        self.room, self.counts = None, False
 
 
 def limits_of(seen):
@@ -156,14 +158,32 @@ class Fields:
         if kind == "record":
             columns = []
             for key, part in seen.parts.items():
-                if part is not None and part.kind in ("list", "map") and part.count_low != part.count_high:
-                    raise Cannot("a list of things that hold lists of varying length")
                 below = f"[{key!r}]" if seen.type in (dict, tuple) else f".{key}"
+                if part is not None and part.kind in ("list", "map") and part.count_low != part.count_high:
+                    columns += self.held(seen, key, below, part, name)
+                    continue
                 for column in self.columns(part, f"{name}_{key}", True):
                     read = column.read.replace("{}", "{}" + below)
                     columns.append(Column(f"_{self.field_name(str(key)) if isinstance(key, str) else key}" + column.suffix, column.dtype, column.shape, read, column.write, column.limits, below))
             return columns
         return self.listed(seen, name, inner)
+
+    def held(self, seen, key, below, part, name):
+        """Of a list of varying length that an object in a list holds: its items, with room, and their number."""
+        item = part.item
+        plain = part.kind == "list" and part.type in (list, tuple) and seen.type is not tuple
+        if not plain or item is None or item.kind not in ("bool", "int", "float", "text") or item.optional:
+            raise Cannot("a list of things that hold lists of varying length, of more than numbers and texts")
+        base = f"_{self.field_name(str(key))}"
+        (column,) = self.columns(item, f"{name}{base}", True)
+        bound = room_for(part.count_high)
+        each = "{}" + below if column.read == "{}" else f"[{column.read.replace('{}', 'one')} for one in {{}}{below}]"
+        limits = column.limits and [min(column.limits[0], 0), max(column.limits[1], 0)]
+        numbers = Column(base, column.dtype, [bound], f"padded({each}, {bound})", column.write, limits, below)
+        count = Column(base + "_count", "u32", [], f"len({{}}{below})", "", [0, bound], below)
+        numbers.room, count.counts = bound, True
+        self.sizes.append([name + base, f"max((len(item{below}) for item in {{}}), default=0)", bound])
+        return [numbers, count]
 
     def listed(self, seen, name, inner):
         """Of a list, set or dict: its items side by side, and their number where that varies."""
@@ -180,7 +200,7 @@ class Fields:
             raise Cannot("a list that was always empty")
         inner_columns = self.columns(item, name, True)
         fixed = seen.count_low == seen.count_high
-        bound = seen.count_high if fixed else max(8, -(-2 * seen.count_high // 8) * 8)
+        bound = seen.count_high if fixed else room_for(seen.count_high)
         var = f"item{name.count('_')}" if inner else "item"
         columns = []
         for column in inner_columns:
@@ -198,6 +218,7 @@ class Fields:
             if limits and not fixed:
                 limits = [min(limits[0], 0), max(limits[1], 0)]
             columns.append(Column(suffix, column.dtype, [bound] + column.shape, read, column.write, limits, column.below))
+            columns[-1].room, columns[-1].counts = column.room, column.counts
         if bound * sum(1 for _ in columns) > LEAVES_MAX:
             raise Cannot(f"a list of up to {seen.count_high}: keep it as an array")
         if not fixed:
@@ -208,6 +229,32 @@ class Fields:
             else:
                 self.sizes.append([name, "len({})", bound])
         return columns
+
+    def remade(self, item, columns):
+        """An expression for the i-th object of a list, made anew from its fields; none if it holds more than that can say."""
+        parts = []
+        for key, part in item.parts.items():
+            below = f"[{key!r}]" if item.type is dict else f".{key}"
+            own = [column for column in columns if column.below == below]
+            if not own or part is None or part.optional or not (isinstance(key, str) and key.isidentifier()):
+                return None
+            value = f"fields[{own[0].field!r}]"
+            if part.kind in ("bool", "int", "float", "single") or part.kind == "text" and part.type is None:
+                made = own[0].write.replace("{}", f"{value}[i]")
+            elif part.kind == "list" and len(own) == 2 and own[0].room and own[1].counts:
+                room = own[0].room
+                numbers = f"{value}[{room} * i : {room} * i + fields[{own[1].field!r}][i]]"
+                each = own[0].write.replace("{}", "one")
+                made = made_of(part.type, numbers if each == "one" else f"{each} for one in {numbers}")
+            else:
+                return None
+            parts.append((key, made))
+        if item.type is dict:
+            return "{" + ", ".join(f"{key!r}: {made}" for key, made in parts) + "}"
+        module, name = item.type.__module__, item.type.__qualname__
+        if not name.isidentifier() or module == "builtins":
+            return None
+        return f"made({module!r}, {name!r}, {', '.join(f'{key}={made}' for key, made in parts)})"
 
     def write(self, path, seen, columns, variable):
         """The line that puts the fields back, or why there is none."""
@@ -249,8 +296,19 @@ class Fields:
                 self.puts.append(f"for item, value in zip({path}, fields[{column.field!r}]):")
                 self.puts.append(f"    item{column.below} = {value}")
             return
+        if seen.kind == "list" and item is not None and item.kind == "record" and item.type is not tuple:
+            made = self.remade(item, columns)
+            if made:
+                count = f"fields[{columns[-1].field!r}]" if variable else str(seen.count_high)
+                self.puts.append(f"{path} = {made_of(seen.type, f'{made} for i in range({count})')}")
+                return
         what = {"map": "a dict", "list": f"a {seen.type.__name__} of more than numbers"}.get(seen.kind, "an object or None")
         self.no_put = f"`{path}` is {what}"
+
+
+def room_for(count):
+    """The bound of a list of which at most so many items were seen."""
+    return max(8, -(-2 * count // 8) * 8)
 
 
 def made_of(kind, text):

@@ -8,6 +8,7 @@ backend does the same, so it is compared like everything else, and nothing is cu
 Importing this replaces Python's and numpy's generators (chance.py), so import it before the environment.
 """
 
+import importlib
 import inspect
 
 from . import chance
@@ -207,6 +208,15 @@ def padded(items, count):
     """Exactly `count` numbers: those of the items, then zeros. What is beyond is counted in `capacity`, see `sizes`."""
     numbers = list(flatten(list(items)))[:count]
     return numbers + [0] * (count - len(numbers))
+
+
+def made(module, name, **attributes):
+    """An object of a class with these attributes; its `__init__` is not run, since they are all that was seen of it."""
+    kind = getattr(importlib.import_module(module), name)
+    one = kind.__new__(kind)
+    for attribute, value in attributes.items():
+        object.__setattr__(one, attribute, value)
+    return one
 
 
 def rows(numbers, count, width):
