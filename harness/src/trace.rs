@@ -83,6 +83,13 @@ pub struct Note {
     pub flaky: bool,
 }
 
+impl Note {
+    /// The tier whose tolerances hold where the trace is played again: that which found it, or that of kept traces.
+    pub fn judged_by(&self) -> &str {
+        if self.tier.is_empty() { "traces" } else { &self.tier }
+    }
+}
+
 /// The first line of a trace file.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

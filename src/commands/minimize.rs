@@ -44,7 +44,9 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let configuration = Arc::new(project.manifest.configuration(&trace.configuration)?.clone());
     let mut progress = Progress::new(arguments.json);
     let (sides, _) = project.sides(&arguments.backend, &arguments.reference, &mut progress)?;
-    let mut pair = open_pair(&sides, &arguments.backend, &configuration, 1, "traces", ToleranceMode::FreeRunning)?;
+    // What a tier found is held against that tier's tolerances.
+    let (tier, mode) = (trace.note.judged_by(), ToleranceMode::FreeRunning);
+    let mut pair = open_pair(&sides, &arguments.backend, &configuration, 1, tier, mode)?;
     let Verdict::Diverged(divergence) = pair.check(&trace)? else {
         agreed(&format!("{} agrees over {} steps: there is nothing to shrink", arguments.backend, trace.steps()));
         return Ok(Exit::Agree);

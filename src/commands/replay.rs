@@ -59,7 +59,9 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return against_recording(&project, &arguments, &mut progress);
     }
     let (sides, _) = project.sides(&arguments.backend, &arguments.reference, &mut progress)?;
-    let mut pair = open_pair(&sides, &arguments.backend, &configuration, 1, "traces", ToleranceMode::FreeRunning)?;
+    // What a tier found is held against that tier's tolerances.
+    let (tier, mode) = (trace.note.judged_by(), ToleranceMode::FreeRunning);
+    let mut pair = open_pair(&sides, &arguments.backend, &configuration, 1, tier, mode)?;
     let steps = trace.steps();
     let verdict = if grain.is_some() { pair.check_with_grain(&trace, grain)? } else { pair.check(&trace)? };
     let (verdict, divergence, exit) = match verdict {
