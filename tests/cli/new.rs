@@ -13,6 +13,11 @@ class Ghost:
         self.x = x
 
 
+class Pack:
+    def __init__(self, kind):
+        self.kind, self.prey = kind, [0]
+
+
 class Hunt:
     n_actions = 3
 
@@ -23,7 +28,7 @@ class Hunt:
         self.x, self.tick, self.phase = 0, 0, "calm"
         self.coins = {random.randrange(1, self.size) for _ in range(3)}
         self.ghosts = [Ghost(random.randrange(self.size)), Ghost(self.size - 1)]
-        self.trail = []
+        self.trail, self.packs = [], []
         return self.look()
 
     def look(self):
@@ -36,6 +41,12 @@ class Hunt:
         self.coins.discard(self.x)
         for ghost in self.ghosts:
             ghost.x = (ghost.x + random.choice((-1, 0, 1))) % self.size
+        if len(self.packs) < 3:
+            self.packs.append(Pack(random.choice(("wolves", "bears"))))
+        elif self.tick % 9 == 0:
+            self.packs.pop(0)
+        for pack in self.packs:
+            pack.prey = (pack.prey + [self.x])[-2 - len(pack.prey) % 3 :]
         self.tick += 1
         if self.tick > 6:
             self.phase = "hunt"
@@ -68,7 +79,8 @@ fn class_with(step: &str) -> String {
 fn new_takes_a_class_as_it_is_and_check_accepts_what_it_writes() {
     let (folder, run) = taken(HUNT, "Hunt", &["my_hunt"]);
     run.ends(0)
-        .says("state      x i32, tick i32, phase u8, coins i32[8], coins_count u32, ghosts_x i32[2], trail i32[8], trail_count u32, capacity u32")
+        .says("state      x i32, tick i32, phase u8, coins i32[8], coins_count u32, ghosts_x i32[2], trail i32[8], trail_count u32, packs_kind u8[8], packs_prey i32[8][8], packs_prey_count u32[8], packs_count u32, capacity u32")
+        .says("bound      packs_prey has room for 8; more ends the episode and is counted in `capacity`")
         .says("bound      trail has room for 8; more ends the episode and is counted in `capacity`")
         .says("constant   size")
         .says("random.randrange, choice, shuffle or sample: served")
@@ -149,7 +161,7 @@ fn a_class_that_draws_by_logarithms_is_recorded_and_says_why() {
 
 #[test]
 fn what_can_t_be_found_or_imported_is_told_with_what_there_is() {
-    taken(HUNT, "Hunter", &[]).1.ends(3).says("has no Hunter").says("(hint: it has the classes Ghost, Hunt)");
+    taken(HUNT, "Hunter", &[]).1.ends(3).says("has no Hunter").says("(hint: it has the classes Ghost, Pack, Hunt)");
     taken("import no_such_thing\n", "Game", &[])
         .1
         .ends(3)
