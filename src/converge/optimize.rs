@@ -83,7 +83,7 @@ impl Loop<'_> {
         let (beside_fastest, beside_reference) = match raced {
             Ok(both) => both,
             Err(error) if error.role() == "reference" => {
-                return Ok(Event::Stopped { reason: StopReason::Reference, words: error.to_string() });
+                return Ok(self.reference_failed(&error));
             }
             Err(error) => return Err(Failure::usage(format!("{backend} can't be timed: {error}"))),
         };

@@ -14,9 +14,9 @@ use crate::run_dir::Run;
 use crate::terminal::Progress;
 use crate::workshop::{Built, Workshop, WorkshopError};
 use lockstep_harness::certificate::{Certificate, ReferenceRow, Sealed, seal, sealed_seed, today};
-use lockstep_harness::reference::{Prepared, Reference};
+use lockstep_harness::reference::{Prepared, Reference, cache_folder};
 use lockstep_harness::report::thousands;
-use lockstep_harness::side::CommandLine;
+use lockstep_harness::side::{CommandLine, SideError};
 use lockstep_harness::sides::Processes;
 use lockstep_harness::watch::{Stop, Watch};
 use std::collections::BTreeMap;
@@ -372,21 +372,26 @@ impl Loop<'_> {
         self.machine.plan.as_ref().expect("modules are the plan's").modules[place].clone()
     }
 
+    /// The end of a run whose reference failed. A ledger is kept and shown around: it tells places from the environment's
+    /// folder on, and nothing of the machine.
+    pub(super) fn reference_failed(&self, error: &SideError) -> Event {
+        Event::Stopped {
+            reason: StopReason::Reference,
+            words: placed(&error.to_string(), &self.project.manifest.folder, &cache_folder()),
+        }
+    }
+
     /// Plays the vectors of a module's functions.
     fn probe(&mut self, place: usize) -> Result<Event, Failure> {
         let Some(built) = &self.built else { return self.build_probes(place) };
         let module = self.module(place);
-        let sides = self.workshop.sides(
-            built,
-            self.prepared.command.clone(),
-            lockstep_harness::reference::cache_folder().join("logs"),
-            self.deadline,
-        );
+        let sides =
+            self.workshop.sides(built, self.prepared.command.clone(), cache_folder().join("logs"), self.deadline);
         let seed = self.machine.started.seed.wrapping_add(u64::from(self.machine.rounds));
         let began = Instant::now();
         match probe(&self.project.manifest, &module, seed, &sides, &self.stop) {
             Ok(judgement) => self.judged_event(&module.backend, &["probe"], false, judgement, began.elapsed()),
-            Err(error) => Ok(Event::Stopped { reason: StopReason::Reference, words: error.to_string() }),
+            Err(error) => Ok(self.reference_failed(&error)),
         }
     }
 
@@ -429,12 +434,8 @@ impl Loop<'_> {
             }
             _ => self.machine.started.seed.wrapping_add(u64::from(self.machine.rounds)),
         };
-        let sides = self.workshop.sides(
-            built,
-            self.prepared.command.clone(),
-            lockstep_harness::reference::cache_folder().join("logs"),
-            self.deadline,
-        );
+        let sides =
+            self.workshop.sides(built, self.prepared.command.clone(), cache_folder().join("logs"), self.deadline);
         let began = Instant::now();
         let traces: PathBuf = self.ledger.folder().join("traces");
         let result = judge(
@@ -450,7 +451,7 @@ impl Loop<'_> {
         );
         match result {
             Ok(judgement) => self.judged_event(backend, tiers, sealed, judgement, began.elapsed()),
-            Err(error) => Ok(Event::Stopped { reason: StopReason::Reference, words: error.to_string() }),
+            Err(error) => Ok(self.reference_failed(&error)),
         }
     }
 
@@ -554,7 +555,7 @@ impl Loop<'_> {
         let sides = Processes {
             reference: self.prepared.command.clone(),
             runner: CommandLine::new(Vec::new()),
-            logs: lockstep_harness::reference::cache_folder().join("logs"),
+            logs: cache_folder().join("logs"),
             deadline: self.deadline,
         };
         self.progress.begin("asking the reference what runs", 0);
@@ -630,10 +631,39 @@ impl Loop<'_> {
     }
 }
 
+/// A text without the places of this machine: paths begin at the environment's folder, at `..` beside it, or at `cache`.
+fn placed(text: &str, folder: &Path, cache: &Path) -> String {
+    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let mut text = text.to_owned();
+    for folder in [folder, &real] {
+        let below = |path: &Path| format!("{}/", path.display());
+        if folder.is_absolute() && folder.parent().is_some_and(|parent| parent.parent().is_some()) {
+            text = text.replace(&below(folder), "");
+            text = text.replace(&below(folder.parent().unwrap_or(folder)), "../");
+        }
+    }
+    text.replace(&cache.display().to_string(), "cache")
+}
+
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::usage(format!("{} can't be written: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_text_names_no_place_of_the_machine() {
+        let told = placed(
+            "IndexError\n  /home/me/games/hunt/reference/adapter.py:9  x\n  /home/me/games/hunt.py:3  y\n  /home/me/.cache/lockstep/a.py:1  z",
+            Path::new("/home/me/games/hunt"),
+            Path::new("/home/me/.cache/lockstep"),
+        );
+        assert_eq!(told, "IndexError\n  reference/adapter.py:9  x\n  ../hunt.py:3  y\n  cache/a.py:1  z");
+    }
 }
