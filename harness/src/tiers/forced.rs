@@ -110,6 +110,15 @@ pub(super) fn one_trace(
             return Ok(());
         }
     }
+    // Where free-running play is cut short at a horizon, this is the trace that reaches what it could not.
+    let free = ToleranceMode::FreeRunning;
+    let free = Tolerances::select(&configuration, stage.backend, stage.sides.setting(), "rollout", free);
+    if free.horizon().is_some() {
+        for (name, predicate) in &stage.buckets {
+            let reached = steps.iter().any(|(_, stepped)| predicate.holds(&stepped.record.view(&configuration)));
+            *report.buckets.entry(name.clone()).or_default() += u64::from(reached);
+        }
+    }
     Ok(())
 }
 
