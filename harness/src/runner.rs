@@ -36,7 +36,7 @@ pub enum RunnerError {
 /// # Errors
 /// If it does not compile.
 pub fn build(environment: &str, folder: &Path, feature: Option<&str>) -> Result<PathBuf, RunnerError> {
-    build_as(environment, folder, feature, &[])
+    build_as(environment, folder, feature, &["build"], &[])
 }
 
 /// As [`build`], without assertions and overflow checks: the product that is timed.
@@ -44,17 +44,41 @@ pub fn build(environment: &str, folder: &Path, feature: Option<&str>) -> Result<
 /// # Errors
 /// If it does not compile.
 pub fn build_for_bench(environment: &str, folder: &Path, feature: Option<&str>) -> Result<PathBuf, RunnerError> {
-    build_as(environment, folder, feature, &["--release"])
+    build_as(environment, folder, feature, &["build", "--release"], &[])
 }
 
-fn build_as(environment: &str, folder: &Path, feature: Option<&str>, profile: &[&str]) -> Result<PathBuf, RunnerError> {
+/// As [`build_for_bench`], without symbols; as [`build`] if the profile is `dev`.
+///
+/// # Errors
+/// If it does not compile.
+pub fn build_for_bundle(
+    environment: &str,
+    folder: &Path,
+    feature: Option<&str>,
+    profile: &str,
+) -> Result<PathBuf, RunnerError> {
+    match profile {
+        "dev" => build(environment, folder, feature),
+        // Only the program itself is built otherwise, so nothing that it is made of has to be built again.
+        _ => build_as(environment, folder, feature, &["rustc", "--release"], &["--", "-C", "strip=symbols"]),
+    }
+}
+
+fn build_as(
+    environment: &str,
+    folder: &Path,
+    feature: Option<&str>,
+    how: &[&str],
+    flags: &[&str],
+) -> Result<PathBuf, RunnerError> {
     let binary = format!("lockstep-env-{environment}");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut child = Command::new(cargo)
-        .args(["build", "--message-format=json-render-diagnostics", "--bin", &binary, "--manifest-path"])
+        .args(how)
+        .args(["--message-format=json-render-diagnostics", "--bin", &binary, "--manifest-path"])
         .arg(folder.join("Cargo.toml"))
-        .args(profile)
         .args(feature.into_iter().flat_map(|feature| ["--features", feature]))
+        .args(flags)
         // Variables that cargo sets for what it runs would make it build everything anew.
         .env_remove("CARGO_MANIFEST_DIR")
         .stdin(Stdio::null())
@@ -119,6 +143,21 @@ pub fn lacks(runner: &Path, backend: &str) -> Option<String> {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         said.strip_prefix("error: ").unwrap_or(&said).to_owned()
     })
+}
+
+/// What a tool of a runner answers, as JSON.
+///
+/// # Errors
+/// Its exit code, if it had one, and what it said.
+pub fn tool(runner: &Path, arguments: &[&str]) -> Result<Value, (Option<i32>, String)> {
+    let output = Command::new(runner).arg("--tool").args(arguments).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| (None, format!("{} can't be started: {error}", runner.display())))?;
+    if output.status.success() {
+        return serde_json::from_slice(&output.stdout)
+            .map_err(|error| (Some(0), format!("it printed no JSON: {error}")));
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err((output.status.code(), said.strip_prefix("error: ").unwrap_or(&said).to_owned()))
 }
 
 /// One way of timing a backend.

@@ -12,11 +12,12 @@ use lockstep_harness::report::shown;
 use lockstep_harness::runner;
 use lockstep_harness::watch::Watch;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// Measure the backends beside their reference, as ratios
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Example:\n  lockstep bench pong --save\n\nEach contender runs in a process of its own, in turn with the reference, on one core; CPU time, medians, spread. The reference is timed bare: no adapter, no digest. Ratios are against its best legal build."
+    after_help = "Example:\n  lockstep bench pong --save\n\nEach contender runs in a process of its own, in turn with the reference, on one core; CPU time, medians, spread. The reference is timed bare: no adapter, no digest. Ratios are against its best legal build.\n\n  lockstep bench pong --static\n\nNeeds neither GPU nor reference, but NVRTC, which `lockstep doctor --fix` fetches: registers, stack, spills and shared memory of each kernel for sm_75 and sm_90, and what a step issues and moves as the interpreter counts it. Exit code 1 if a kernel is above its ceiling in env.toml."
 )]
 pub struct Arguments {
     /// An environment in envs/, or the folder of one
@@ -36,6 +37,12 @@ pub struct Arguments {
     /// Keep the result and a plot in the environment's benchmarks/
     #[arg(long)]
     save: bool,
+    /// Measure nothing: say what the CUDA kernels need of a GPU, against the ceilings in env.toml
+    #[arg(long = "static", conflicts_with_all = ["backend", "lanes", "runs", "save"])]
+    statically: bool,
+    /// The folder of libnvrtc.so.13, for --static
+    #[arg(long, value_name = "FOLDER", requires = "statically")]
+    nvrtc: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -46,6 +53,10 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let project = Project::find(&arguments.environment)?;
+    if arguments.statically {
+        let nvrtc = arguments.nvrtc.as_deref();
+        return super::bench_static::run(&project, &arguments.configuration, nvrtc, arguments.json);
+    }
     let manifest = &project.manifest;
     let configuration = manifest.configuration(&arguments.configuration)?;
     let mut progress = Progress::new(arguments.json);

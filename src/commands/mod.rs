@@ -1,6 +1,7 @@
 //! One file per verb.
 
 pub mod bench;
+pub mod bench_static;
 pub mod certify;
 pub mod check;
 pub mod completions;

@@ -6,4 +6,6 @@ mod common;
 mod converge;
 mod new;
 mod recordings;
+mod static_report;
+mod tree;
 mod verbs;

@@ -9,6 +9,7 @@ pub mod ptx;
 #[cfg(feature = "cuda")]
 mod said;
 pub mod tools;
+mod work;
 
 #[cfg(feature = "cuda")]
 pub use cuda::Cuda;

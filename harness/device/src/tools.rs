@@ -14,13 +14,14 @@ use std::time::Instant;
 pub const NO_DEVICE: u8 = 6;
 
 /// The tools of a runner.
-pub const fn tools<R: DeviceRules>() -> [Tool; 5] {
+pub const fn tools<R: DeviceRules>() -> [Tool; 6] {
     [
         Tool { name: "needs", run: needs },
         Tool { name: "gpu", run: gpu },
         Tool { name: "compare", run: compare::<R> },
         Tool { name: "frames", run: frames::<R> },
         Tool { name: "time", run: time::<R> },
+        Tool { name: "work", run: work::<R> },
     ]
 }
 
@@ -54,15 +55,15 @@ fn gpu(_: &[String]) -> ToolAnswer {
     Ok("null\n".into())
 }
 
-/// What `compare` and `time` are asked for.
-struct Request {
+/// What `compare`, `time` and `work` are asked for.
+pub(crate) struct Request {
     backend: String,
     options: Options,
     files: Files,
-    lanes: usize,
-    steps: usize,
-    launch: usize,
-    seed: u64,
+    pub(crate) lanes: usize,
+    pub(crate) steps: usize,
+    pub(crate) launch: usize,
+    pub(crate) seed: u64,
 }
 
 impl Request {
@@ -86,7 +87,7 @@ impl Request {
         })
     }
 
-    fn world<R: DeviceRules>(&self) -> Result<R::World, String> {
+    pub(crate) fn world<R: DeviceRules>(&self) -> Result<R::World, String> {
         R::world(self.options.clone(), &self.files).map_err(|error| error.0)
     }
 }
@@ -108,7 +109,7 @@ fn compare<R: DeviceRules>(arguments: &[String]) -> ToolAnswer {
 }
 
 /// What a rollout's tokens are numbered by, for lanes of this seed.
-fn token_seed(seed: u64) -> u64 {
+pub(crate) fn token_seed(seed: u64) -> u64 {
     !seed
 }
 
@@ -276,6 +277,13 @@ fn time<R: DeviceRules>(arguments: &[String]) -> ToolAnswer {
         }
         other => return Err((2, format!("backend {other:?} can't be timed here, only ptx and cuda"))),
     };
+    told.map(|value| format!("{value}\n")).map_err(|why| (1, why))
+}
+
+/// What a step costs by the interpreter's count: `work JSON`.
+fn work<R: DeviceRules>(arguments: &[String]) -> ToolAnswer {
+    let request = Request::read(arguments)?;
+    let told = crate::work::count::<R>(&request);
     told.map(|value| format!("{value}\n")).map_err(|why| (1, why))
 }
 

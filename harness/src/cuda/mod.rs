@@ -23,6 +23,9 @@ pub const TARGET: &str = "compute_75";
 /// What else PTX is compiled for, and must be the same but for its target.
 pub const TARGET_NEW: &str = "compute_90";
 
+/// What machine code is made for, to see what kernels need: the oldest architecture and the one that we aim at.
+pub const ARCHITECTURES: [&str; 2] = ["sm_75", "sm_90"];
+
 /// The options that make Rust, the host and a GPU give the same bits.
 pub const OPTIONS: [&str; 5] = ["--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true", "--std=c++17"];
 

@@ -8,9 +8,9 @@ mod resolve;
 mod schema;
 
 pub use file::{
-    ActionTable, Amount, BackendTable, BucketTable, ConfigurationTable, FieldTable, GrainTable, InstructionsTable,
-    InvariantTable, KnownDivergence, ManifestFile, PictureTable, ProbeTable, QuirkTable, RegionTable, ShapeTable,
-    Statistic, TiersTable, ToleranceMode, ToleranceTable,
+    ActionTable, Amount, BackendTable, BucketTable, CeilingTable, ConfigurationTable, FieldTable, GrainTable,
+    InstructionsTable, InvariantTable, KnownDivergence, ManifestFile, PictureTable, ProbeTable, QuirkTable,
+    RegionTable, ShapeTable, Statistic, TiersTable, ToleranceMode, ToleranceTable,
 };
 pub use resolve::{Action, Configuration, Grain, Level};
 pub use schema::{Dtype, Field, Value};
