@@ -10,6 +10,7 @@ mod config;
 mod converge;
 mod edit;
 mod exit;
+mod gpu;
 mod ledger;
 mod new;
 mod outgoing;
@@ -59,6 +60,8 @@ enum Verb {
     Check(commands::check::Arguments),
     Doctor(commands::doctor::Arguments),
     Ptx(commands::ptx::Arguments),
+    GpuBundle(commands::gpu_bundle::Arguments),
+    GpuImport(commands::gpu_import::Arguments),
     Test(commands::test::Arguments),
     Schema(commands::schema::Arguments),
     Completions(commands::completions::Arguments),
@@ -88,6 +91,8 @@ fn main() -> ExitCode {
             Verb::Certify(arguments) => commands::certify::run(arguments),
             Verb::Doctor(arguments) => commands::doctor::run(arguments),
             Verb::Ptx(arguments) => commands::ptx::run(arguments),
+            Verb::GpuBundle(arguments) => commands::gpu_bundle::run(arguments),
+            Verb::GpuImport(arguments) => commands::gpu_import::run(arguments),
             Verb::Test(arguments) => commands::test::run(arguments),
             Verb::Schema(arguments) => commands::schema::run(arguments),
             Verb::Sandbox(arguments) => sandbox::enter::run(arguments),

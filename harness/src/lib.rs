@@ -10,6 +10,7 @@ pub mod compare;
 pub mod cuda;
 pub mod divergence;
 pub mod engine;
+pub mod frames;
 pub mod frontends;
 pub mod html;
 pub mod junit;

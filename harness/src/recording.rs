@@ -361,7 +361,7 @@ fn line(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("lines are plain data") + "\n"
 }
 
-fn hex(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
     bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -8,6 +8,8 @@ pub mod completions;
 pub mod converge;
 pub mod doctor;
 pub mod fuzz;
+pub mod gpu_bundle;
+pub mod gpu_import;
 pub mod minimize;
 pub mod new;
 pub mod ptx;

@@ -4,6 +4,7 @@ mod bad_input;
 #[path = "../common/mod.rs"]
 mod common;
 mod converge;
+mod gpu;
 mod new;
 mod recordings;
 mod static_report;

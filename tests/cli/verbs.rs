@@ -4,8 +4,20 @@ use crate::common::{clone, command, lockstep, written};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-const VERBS: [&str; 10] =
-    ["verify", "fuzz", "check", "bench", "replay", "minimize", "certify", "doctor", "test", "schema"];
+const VERBS: [&str; 12] = [
+    "verify",
+    "fuzz",
+    "check",
+    "bench",
+    "replay",
+    "minimize",
+    "certify",
+    "doctor",
+    "test",
+    "schema",
+    "gpu-bundle",
+    "gpu-import",
+];
 
 /// The counter reference with one line of its source changed: a difference that no backend has.
 fn edited_reference(folder: &Path, from: &str, to: &str) -> PathBuf {

@@ -3,6 +3,7 @@
 //! Nothing of CUDA is needed to build this or to start a program that holds it. What is missing on a machine is an error
 //! that says what to do; the driver's binding would panic, so its library is asked for first. It has not run on a GPU yet.
 
+use crate::IMAGES;
 use crate::issue;
 use crate::said::{DRIVER_MIN, old, said};
 use cudarc::driver::result::{self, event, graph, stream};
@@ -22,15 +23,12 @@ use std::ptr::null_mut;
 /// Which GPU is used, by its number; the first one if this is not set.
 const DEVICE: &str = "LOCKSTEP_CUDA_DEVICE";
 
-/// A folder with machine code of the kernels, `sm_90.cubin` for a GPU of compute capability 9.0. Without a file for the
-/// GPU its driver compiles the PTX.
-const IMAGES: &str = "LOCKSTEP_CUDA_IMAGES";
-
 /// Bytes that are copied to measure the bandwidth: many times what a GPU's cache holds.
 const COPY_BYTES: usize = 1 << 30;
 
 /// A GPU that has loaded some kernels.
 pub struct Cuda {
+    /// Its name, and the file of machine code where there was one.
     name: String,
     device: CUdevice,
     context: CUcontext,
@@ -70,6 +68,7 @@ impl Cuda {
                 let image =
                     std::fs::read(&path).map_err(|error| format!("{} can't be read: {error}", path.display()))?;
                 this.load(&image)?;
+                this.name += &format!(", sm_{major}{minor}.cubin");
             }
             None => this.load(ptx.as_bytes())?,
         }

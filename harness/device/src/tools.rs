@@ -4,6 +4,7 @@
 //! `lockstep gpu-bundle` packs a script that calls these as `runner --tool NAME …`. The interpreter of PTX takes a GPU's
 //! place where there is none, so all but the timing is tried without one. Each tool prints one JSON value.
 
+use crate::bundle;
 use lockstep_core::device::{Device, DeviceRules, Launches, OnDevice, Rollout, RustRollout};
 use lockstep_core::wire::Verb;
 use lockstep_core::{Fault, Files, Opened, Options, Server, Tool, ToolAnswer};
@@ -14,7 +15,7 @@ use std::time::Instant;
 pub const NO_DEVICE: u8 = 6;
 
 /// The tools of a runner.
-pub const fn tools<R: DeviceRules>() -> [Tool; 6] {
+pub const fn tools<R: DeviceRules>() -> [Tool; 9] {
     [
         Tool { name: "needs", run: needs },
         Tool { name: "gpu", run: gpu },
@@ -22,6 +23,9 @@ pub const fn tools<R: DeviceRules>() -> [Tool; 6] {
         Tool { name: "frames", run: frames::<R> },
         Tool { name: "time", run: time::<R> },
         Tool { name: "work", run: work::<R> },
+        Tool { name: "machine", run: bundle::machine },
+        Tool { name: "told", run: bundle::told },
+        Tool { name: "report", run: bundle::report },
     ]
 }
 
