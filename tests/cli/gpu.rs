@@ -133,6 +133,7 @@ fn run(folder: &Path) -> Output {
 }
 
 #[test]
+#[ignore = "builds a runner with the feature cuda, a minute; .ci/run plays it"]
 fn a_bundle_needs_a_shell_alone_and_says_what_it_skips_without_a_gpu() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("bundle.tar.gz");
